@@ -1,0 +1,74 @@
+//! Threads, cancellation and forks.
+//!
+//! Work runs on a rayon pool of the size that the caller asks for. Pools are kept by size and by
+//! process: a child of `fork` has none of its parent's threads, so it builds its own.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+/// A flag that stops long work at its next checkpoint.
+///
+/// Kernels call [`check`](Cancellation::check) between ciphertexts; whoever holds a clone may call
+/// [`cancel`](Cancellation::cancel) from another thread.
+#[derive(Debug, Clone, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    /// A flag that is not set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the work to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// [`Error::Interrupted`] once [`cancel`](Cancellation::cancel) was called.
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The number of threads used when the caller does not say: all cores.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs `work` on a pool of `threads` threads (0: all cores).
+///
+/// # Errors
+/// [`Error::InvalidArgument`] where the operating system refuses the threads.
+pub fn install<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    Ok(pool(if threads == 0 { default_threads() } else { threads })?.install(work))
+}
+
+fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
+    static POOLS: Mutex<Option<(u32, HashMap<usize, Arc<ThreadPool>>)>> = Mutex::new(None);
+    let process = std::process::id();
+    let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((owner, pools)) = guard.take() {
+        if owner == process {
+            *guard = Some((owner, pools));
+        } else {
+            // The parent's threads do not exist here; dropping its pools would wait for them.
+            std::mem::forget(pools);
+        }
+    }
+    let (_, pools) = guard.get_or_insert_with(|| (process, HashMap::new()));
+    if let Some(pool) = pools.get(&threads) {
+        return Ok(pool.clone());
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("pycrcnn-{i}"))
+        .build()
+        .map_err(|e| Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") })?;
+    Ok(pools.entry(threads).or_insert(Arc::new(pool)).clone())
+}

@@ -1,0 +1,74 @@
+//! The three keys. Only [`SecretKey`] decrypts; a server holds [`EvaluationKeys`] and, to encrypt
+//! constants, a [`PublicKey`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::Zeroize;
+
+use super::parameters::ParmsId;
+use crate::ring::Residues;
+
+/// The secret key s: a ternary polynomial, kept as SEAL keeps it (NTT form, `[primes][N]`, over all
+/// primes). Its memory is wiped when it is dropped; it has no `Debug` output and no `Clone`.
+pub struct SecretKey {
+    parms_id: ParmsId,
+    data: Residues,
+}
+
+impl SecretKey {
+    /// A key from its residues in NTT form.
+    pub fn from_data(parms_id: ParmsId, data: Residues) -> Self {
+        Self { parms_id, data }
+    }
+
+    /// The parms_id of the key level.
+    pub fn parms_id(&self) -> ParmsId {
+        self.parms_id
+    }
+
+    /// The residues in NTT form, `[primes][N]`. Secret.
+    pub fn data(&self) -> &[u64] {
+        &self.data
+    }
+}
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        self.data.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+/// The public key (-(a s + e), a), NTT form over all primes: `[2][primes][N]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublicKey {
+    /// the parms_id of the key level
+    pub parms_id: ParmsId,
+    /// residues
+    pub data: Residues,
+}
+
+/// A key that turns a ciphertext part under one secret into one under another: for each data prime a
+/// pair of polynomials over all primes, NTT form, `[data primes][2][primes][N]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeySwitchKey {
+    /// residues
+    pub data: Residues,
+}
+
+/// What a server needs to evaluate: no part of it can decrypt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EvaluationKeys {
+    /// the parms_id of the key level
+    pub parms_id: ParmsId,
+    /// from s^2 to s, for squares and products
+    pub relinearization: Option<KeySwitchKey>,
+    /// from s(X^g) to s, by Galois element g, for rotations
+    pub galois: BTreeMap<u32, KeySwitchKey>,
+}
