@@ -2,11 +2,16 @@
 
 use aligned_vec::{AVec, ConstAlign};
 
+pub mod automorphism;
 pub mod backend;
+pub mod kernels;
 pub mod modulus;
 pub mod ntt;
 pub mod primes;
 
+pub use automorphism::Automorphism;
+pub use backend::Backend;
+pub use kernels::Kernels;
 pub use modulus::Modulus;
 pub use ntt::NttTable;
 

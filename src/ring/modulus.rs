@@ -20,7 +20,10 @@ impl Modulus {
     /// [`Error::InvalidModulus`] outside 2 <= q < 2^61.
     pub fn new(value: u64) -> Result<Self> {
         if !(2..1 << Self::MAX_BITS).contains(&value) {
-            return Err(Error::InvalidModulus { value, reason: format!("it must lie between 2 and 2^{}", Self::MAX_BITS) });
+            return Err(Error::InvalidModulus {
+                value,
+                reason: format!("it must lie between 2 and 2^{}", Self::MAX_BITS),
+            });
         }
         // floor(2^128 / q) from floor((2^128 - 1) / q): they differ only where q divides 2^128.
         let mut ratio = u128::MAX / u128::from(value);

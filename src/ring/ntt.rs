@@ -3,6 +3,7 @@
 //! The root is the smallest primitive 2N-th root of unity modulo q; value i of the transform is the
 //! polynomial at root^(2 rev(i) + 1), rev reversing log2 N bits.
 
+use super::kernels::Kernels;
 use super::modulus::Modulus;
 use crate::error::{Error, Result};
 
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct NttTable {
     degree: usize,
-    modulus: Modulus,
+    kernels: Kernels,
     root: u64,
     /// powers of the root in bit-reversed order, with their Shoup companions
     forward: Vec<(u64, u64)>,
@@ -43,13 +44,12 @@ impl NttTable {
     /// [`Error::InvalidModulus`] where q is no prime congruent to 1 modulo 2N.
     pub fn new(degree: usize, modulus: Modulus) -> Result<Self> {
         let q = modulus;
-        let root = super::primes::is_prime(q.value())
-            .then(|| smallest_root(degree, q))
-            .flatten()
-            .ok_or_else(|| Error::InvalidModulus {
+        let root = super::primes::is_prime(q.value()).then(|| smallest_root(degree, q)).flatten().ok_or_else(|| {
+            Error::InvalidModulus {
                 value: q.value(),
                 reason: format!("it must be a prime congruent to 1 modulo {}", 2 * degree),
-            })?;
+            }
+        })?;
         let with_companion = |w| (w, q.shoup(w));
         let bits = degree.trailing_zeros();
         let mut forward = vec![(0, 0); degree];
@@ -64,7 +64,7 @@ impl NttTable {
             inverse_power = q.mul(inverse_power, inverse_root);
         }
         let degree_inverse = with_companion(q.pow(degree as u64, q.value() - 2));
-        Ok(Self { degree, modulus, root, forward, inverse, degree_inverse })
+        Ok(Self { degree, kernels: Kernels::new(modulus)?, root, forward, inverse, degree_inverse })
     }
 
     /// The polynomial degree N.
@@ -74,7 +74,12 @@ impl NttTable {
 
     /// The prime q.
     pub fn modulus(&self) -> Modulus {
-        self.modulus
+        self.kernels.modulus()
+    }
+
+    /// Pointwise kernels for the prime.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     /// The 2N-th root of unity.
@@ -84,7 +89,7 @@ impl NttTable {
 
     /// Coefficients in `[0, q)` to values in `[0, q)`, in place.
     pub fn forward(&self, x: &mut [u64]) {
-        let q = self.modulus;
+        let q = self.modulus();
         let mut half = self.degree / 2;
         let mut blocks = 1;
         while half > 0 {
@@ -103,7 +108,7 @@ impl NttTable {
 
     /// Values in `[0, q)` to coefficients in `[0, q)`, in place.
     pub fn inverse(&self, x: &mut [u64]) {
-        let q = self.modulus;
+        let q = self.modulus();
         let mut half = 1;
         let mut blocks = self.degree / 2;
         while blocks > 0 {
