@@ -2,8 +2,21 @@
 //!
 //! Convolution, average pooling, batch normalisation, padding, flattening and fully connected layers are all one
 //! sparse matrix and a bias over the values of a tensor, so there is one [`AffineMap`] with a constructor for each
-//! kind of layer, and neighbours fuse by multiplying matrices.
+//! kind of layer, and neighbours fuse by multiplying matrices. What is left are polynomial [`Activation`]s: a
+//! [`Network`] is a chain of the two.
+//!
+//! | module | what it does with a network |
+//! | --- | --- |
+//! | [`affine`] | builds and fuses the affine maps |
+//! | [`model`] | checks shapes, evaluates in double precision, measures ranges |
+//! | [`fusion`] | finds the cheapest way to fuse the affine maps of a network |
 
+pub mod activation;
 pub mod affine;
+pub mod fusion;
+pub mod model;
 
+pub use activation::Activation;
 pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d};
+pub use fusion::Fusion;
+pub use model::{Layer, Network, Operation, Ranges};
