@@ -1,0 +1,193 @@
+//! A ciphertext with a plaintext: sums, differences, products.
+//!
+//! A BFV plaintext coefficient c from (t + 1) / 2 up stands for the negative number c - t, and that is
+//! what a ciphertext is multiplied by: the noise grows with |c - t|, not with c. SEAL does the same
+//! except for a plaintext with a single non-zero coefficient and t below every prime, where it
+//! multiplies by c itself and loses about log2 t bits of noise budget.
+
+use num_bigint::BigUint;
+
+use super::{Evaluator, modulus_product};
+use crate::error::{Error, Result};
+use crate::ring::{Kernels, Modulus, Residues, zeros};
+use crate::scheme::{Ciphertext, Context, Form, Plaintext, Scheme};
+
+/// What the factor q/t of a BFV level is made of: q = floor(q/t) t + (q mod t).
+#[derive(Debug)]
+pub(super) struct PlainScaling {
+    /// floor(q/t) modulo each prime
+    quotient: Vec<u64>,
+    /// q mod t
+    remainder: u64,
+    /// t
+    plain_modulus: u64,
+}
+
+impl PlainScaling {
+    /// The constants of the level with `primes` primes; none for CKKS.
+    pub(super) fn new(context: &Context, primes: usize) -> Option<Self> {
+        let plain_modulus = context.parameters().plain_modulus();
+        if context.parameters().scheme() != Scheme::Bfv {
+            return None;
+        }
+        let q = modulus_product(context, primes);
+        let low_word = |x: BigUint| x.iter_u64_digits().next().unwrap_or(0);
+        let quotient = &q / plain_modulus;
+        Some(Self {
+            quotient: (0..primes).map(|j| low_word(&quotient % context.modulus(j).value())).collect(),
+            remainder: low_word(q % plain_modulus),
+            plain_modulus,
+        })
+    }
+
+    /// floor((q mod t) m / t + 1/2): with floor(q/t) m, the nearest integer to q m / t (ties upwards).
+    fn correction(&self, m: u64) -> u64 {
+        let t = u128::from(self.plain_modulus);
+        ((u128::from(m) * u128::from(self.remainder) + t.div_ceil(2)) / t) as u64
+    }
+
+    /// round(q m / t) modulo prime number j.
+    fn scale(&self, q: Modulus, j: usize, m: u64, correction: u64) -> u64 {
+        q.reduce_wide(u128::from(m) * u128::from(self.quotient[j]) + u128::from(correction))
+    }
+}
+
+impl Evaluator {
+    /// a + p.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`], [`Error::OperandMismatch`] where levels, forms or scales differ.
+    pub fn add_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
+        let mut sum = a.clone();
+        self.combine_plain("add a plaintext", &mut sum, p, Modulus::add, Kernels::add_assign)?;
+        Ok(sum)
+    }
+
+    /// a - p.
+    ///
+    /// # Errors
+    /// As [`add_plain`](Evaluator::add_plain).
+    pub fn sub_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
+        let mut difference = a.clone();
+        self.combine_plain("subtract a plaintext", &mut difference, p, Modulus::sub, Kernels::sub_assign)?;
+        Ok(difference)
+    }
+
+    fn combine_plain(
+        &self,
+        operation: &'static str,
+        a: &mut Ciphertext,
+        p: &Plaintext,
+        value: impl Fn(Modulus, u64, u64) -> u64,
+        row: impl Fn(&Kernels, &mut [u64], &[u64]),
+    ) -> Result<()> {
+        self.check_plain(operation, a, p)?;
+        self.check_form(operation, a)?;
+        match (p, &self.level(a.primes()).scaling) {
+            (Plaintext::Ckks { scale, data, .. }, _) => {
+                self.check_scales(operation, a.scale(), *scale)?;
+                for (j, y) in data.chunks_exact(self.context.degree()).enumerate() {
+                    row(self.context.tables()[j].kernels(), a.residues_mut(0, j), y);
+                }
+            }
+            (Plaintext::Bfv(coefficients), Some(scaling)) => {
+                let corrections: Vec<u64> = coefficients.iter().map(|&m| scaling.correction(m)).collect();
+                for j in 0..a.primes() {
+                    let q = self.context.modulus(j);
+                    for ((x, &m), &correction) in a.residues_mut(0, j).iter_mut().zip(coefficients).zip(&corrections) {
+                        *x = value(q, *x, scaling.scale(q, j, m, correction));
+                    }
+                }
+            }
+            (Plaintext::Bfv(_), None) => return Err(Error::ParametersMismatch { operation, object: "plaintext" }),
+        }
+        Ok(())
+    }
+
+    /// a p, in the form of a. Multiplying by zero gives zeros: a valid, transparent ciphertext.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`], [`Error::OperandMismatch`] where the levels differ,
+    /// [`Error::ScaleOutOfRange`] where CKKS's scale outgrows the modulus.
+    pub fn multiply_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
+        const OPERATION: &str = "multiply by a plaintext";
+        self.check_plain(OPERATION, a, p)?;
+        let mut product = a.clone();
+        if let Plaintext::Ckks { scale, .. } = p {
+            self.check_form(OPERATION, a)?;
+            product.set_scale(a.scale() * scale);
+            self.check_scale(OPERATION, product.scale(), a.primes())?;
+        }
+        let factor = self.plain_to_ntt(p, a.primes())?;
+        let degree = self.context.degree();
+        for i in 0..a.size() {
+            for (j, y) in factor.chunks_exact(degree).enumerate() {
+                let table = &self.context.tables()[j];
+                let x = product.residues_mut(i, j);
+                if a.form() == Form::Coefficient {
+                    table.forward(x);
+                }
+                table.kernels().mul_assign(x, y);
+                if a.form() == Form::Coefficient {
+                    table.inverse(x);
+                }
+            }
+        }
+        Ok(product)
+    }
+
+    /// The residues `[primes][N]`, in NTT form, by which [`multiply_plain`](Evaluator::multiply_plain)
+    /// multiplies at the level with `primes` primes: what to keep of a weight that is used often.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`]; [`Error::OperandMismatch`] for a CKKS plaintext of another level.
+    pub fn plain_to_ntt(&self, p: &Plaintext, primes: usize) -> Result<Residues> {
+        const OPERATION: &str = "transform a plaintext to NTT form";
+        if !p.is_valid_for(&self.context) || !(1..=self.context.data_primes()).contains(&primes) {
+            return Err(Error::ParametersMismatch { operation: OPERATION, object: "plaintext" });
+        }
+        match p {
+            Plaintext::Ckks { primes: own, data, .. } => {
+                check_levels(OPERATION, primes, *own)?;
+                Ok(data.clone())
+            }
+            Plaintext::Bfv(coefficients) => {
+                let degree = self.context.degree();
+                let t = self.context.parameters().plain_modulus();
+                let mut lifted = zeros(primes * degree);
+                for (x, table) in lifted.chunks_exact_mut(degree).zip(self.context.tables()) {
+                    let q = table.modulus();
+                    for (x, &c) in x.iter_mut().zip(coefficients) {
+                        *x = if c >= t.div_ceil(2) { q.neg(q.reduce(t - c)) } else { q.reduce(c) };
+                    }
+                    table.forward(x);
+                }
+                Ok(lifted)
+            }
+        }
+    }
+
+    fn check_plain(&self, operation: &'static str, a: &Ciphertext, p: &Plaintext) -> Result<()> {
+        self.check(operation, a)?;
+        if !p.is_valid_for(&self.context) {
+            return Err(Error::ParametersMismatch { operation, object: "plaintext" });
+        }
+        match p {
+            Plaintext::Ckks { primes, .. } => check_levels(operation, a.primes(), *primes),
+            Plaintext::Bfv(_) => Ok(()),
+        }
+    }
+}
+
+fn check_levels(operation: &'static str, ciphertext: usize, plaintext: usize) -> Result<()> {
+    if ciphertext == plaintext {
+        return Ok(());
+    }
+    Err(Error::OperandMismatch {
+        operation,
+        what: "levels",
+        left: format!("ciphertext: {ciphertext} primes"),
+        right: format!("plaintext: {plaintext} primes"),
+        remedy: "encode the plaintext at the ciphertext's level",
+    })
+}
