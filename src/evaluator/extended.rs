@@ -202,7 +202,9 @@ impl Evaluator {
         let terms = product.terms.saturating_mul(weight.unsigned_abs()).saturating_add(sum.terms);
         let capacity = sum.base.capacity;
         if terms > capacity {
-            let reason = format!("the weights add up to {terms} products of polynomials and there is room for {capacity}; scale down earlier");
+            let reason = format!(
+                "the weights add up to {terms} products of polynomials and there is room for {capacity}; scale down earlier"
+            );
             return Err(Error::InvalidArgument { name: "weight", reason });
         }
         sum.terms = terms;
@@ -223,7 +225,11 @@ impl Evaluator {
     /// round(t/q x) modulo q for the polynomials x of a product: a BFV ciphertext in the form asked for.
     pub fn scale_down(&self, product: ExtendedProduct, form: Form) -> Result<Ciphertext> {
         let ExtendedProduct { base, mut data, .. } = product;
-        if !self.levels.get(base.primes - 1).is_some_and(|level| level.product.get().is_some_and(|own| Arc::ptr_eq(own, &base))) {
+        if !self
+            .levels
+            .get(base.primes - 1)
+            .is_some_and(|level| level.product.get().is_some_and(|own| Arc::ptr_eq(own, &base)))
+        {
             return Err(Error::ParametersMismatch { operation: "scaling down", object: "product" });
         }
         let size = data.len() / base.poly_len();

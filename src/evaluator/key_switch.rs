@@ -27,7 +27,9 @@ impl Evaluator {
             size => {
                 return Err(Error::Unsupported {
                     operation: OPERATION,
-                    reason: format!("a ciphertext of size {size} needs keys for higher powers of the secret; relinearize after every product"),
+                    reason: format!(
+                        "a ciphertext of size {size} needs keys for higher powers of the secret; relinearize after every product"
+                    ),
                 });
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Everything is bit-identical to Microsoft SEAL's evaluator where SEAL defines a result, with two
 //! exceptions that decrypt to the same and leave at least SEAL's noise budget: products of two BFV
-X and BFV products by a plaintext with one coefficient that stands for
+//! ciphertexts ([`extended`]) and BFV products by a plaintext with one coefficient that stands for
 //! a negative number ([`plain`]). SEAL refuses transparent results (a product by zero, `c - c`); here
 //! they are ordinary ciphertexts.
 //!
@@ -23,16 +23,16 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 pub mod arithmetic;
 mod conversion;
+pub mod extended;
 pub mod key_switch;
 pub mod levels;
-pub mod extended;
 pub mod multiply;
 pub mod plain;
 pub mod rotate;
 mod tensor;
 
-use levels::DivideByPrime;
 use extended::ProductBase;
+use levels::DivideByPrime;
 use plain::PlainScaling;
 
 /// Evaluates operations on the ciphertexts of one context; it holds no key and can be shared by threads.
@@ -164,7 +164,10 @@ impl Evaluator {
         }
         Err(Error::ScaleOutOfRange {
             operation,
-            reason: format!("the scale 2^{:.1} does not fit a {bits}-bit modulus; rescale earlier or encode with a smaller scale", scale.log2()),
+            reason: format!(
+                "the scale 2^{:.1} does not fit a {bits}-bit modulus; rescale earlier or encode with a smaller scale",
+                scale.log2()
+            ),
         })
     }
 }

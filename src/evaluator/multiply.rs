@@ -55,6 +55,9 @@ pub(super) fn product_size(operation: &'static str, a: usize, b: usize) -> Resul
     if Ciphertext::SIZES.contains(&size) {
         return Ok(size);
     }
-    let reason = format!("the product of sizes {a} and {b} would have {size} polynomials, more than {}; relinearize first", Ciphertext::SIZES.end());
+    let reason = format!(
+        "the product of sizes {a} and {b} would have {size} polynomials, more than {}; relinearize first",
+        Ciphertext::SIZES.end()
+    );
     Err(Error::Unsupported { operation, reason })
 }

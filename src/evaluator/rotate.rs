@@ -96,13 +96,20 @@ impl Evaluator {
         let t = self.context.parameters().plain_modulus();
         let order = 2 * self.context.degree() as u64;
         if scheme == Scheme::Bfv && !(t % order == 1 && primes::is_prime(t)) {
-            let reason = format!("the plaintext modulus {t} gives no slots; choose a prime congruent to 1 modulo {order}");
+            let reason =
+                format!("the plaintext modulus {t} gives no slots; choose a prime congruent to 1 modulo {order}");
             return Err(Error::Unsupported { operation, reason });
         }
         Ok(())
     }
 
-    fn rotate_steps(&self, operation: &'static str, a: &Ciphertext, steps: i32, keys: &EvaluationKeys) -> Result<Ciphertext> {
+    fn rotate_steps(
+        &self,
+        operation: &'static str,
+        a: &Ciphertext,
+        steps: i32,
+        keys: &EvaluationKeys,
+    ) -> Result<Ciphertext> {
         let degree = self.context.degree();
         if steps.unsigned_abs() as usize >= degree / 2 {
             let reason = format!("{steps} is not between -{0} and {0}", degree / 2 - 1);
@@ -127,7 +134,13 @@ impl Evaluator {
         Ok(rotated)
     }
 
-    fn apply_galois(&self, operation: &'static str, a: &Ciphertext, element: u32, keys: &EvaluationKeys) -> Result<Ciphertext> {
+    fn apply_galois(
+        &self,
+        operation: &'static str,
+        a: &Ciphertext,
+        element: u32,
+        keys: &EvaluationKeys,
+    ) -> Result<Ciphertext> {
         self.check(operation, a)?;
         self.check_form(operation, a)?;
         if a.size() != 2 {

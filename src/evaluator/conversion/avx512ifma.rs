@@ -85,7 +85,9 @@ pub(super) fn apply(conversion: &Conversion, output: &mut [u64], input: &[u64]) 
     if degree % LANES != 0 {
         return portable::apply(conversion, output, input);
     }
-    assert!(inputs.len() <= MAX_INPUTS && input.len() == inputs.len() * degree && output.len() == outputs.len() * degree);
+    assert!(
+        inputs.len() <= MAX_INPUTS && input.len() == inputs.len() * degree && output.len() == outputs.len() * degree
+    );
     let splat = |x: u64| _mm512_set1_epi64(x as i64);
     let zero = _mm512_setzero_si512();
     let companions: Vec<i64> = inputs.iter().map(|i| shoup52(i.factor, i.modulus)).collect();

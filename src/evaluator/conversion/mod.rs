@@ -59,7 +59,12 @@ impl Conversion {
 
     /// The conversion of x to round(x numerator / denominator); the denominator divides the product of
     /// the input primes times the numerator.
-    pub(super) fn scaled(inputs: &[&NttTable], outputs: &[&NttTable], numerator: &BigUint, denominator: &BigUint) -> Self {
+    pub(super) fn scaled(
+        inputs: &[&NttTable],
+        outputs: &[&NttTable],
+        numerator: &BigUint,
+        denominator: &BigUint,
+    ) -> Self {
         let product: BigUint = inputs.iter().map(|table| BigUint::from(table.modulus().value())).product();
         let scaled = &product * numerator / denominator;
         let narrow = inputs.iter().chain(outputs).all(|table| table.modulus().bits() <= 50);
