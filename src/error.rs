@@ -170,6 +170,9 @@ pub enum Error {
         /// why, and what to use instead
         reason: String,
     },
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness: {0}")]
+    Entropy(String),
     /// The call was interrupted (Ctrl-C).
     #[error("interrupted")]
     Interrupted,
@@ -202,7 +205,7 @@ pub enum Kind {
     Unsupported,
     /// Ctrl-C
     Interrupted,
-    /// a failure inside SEAL
+    /// a failure inside SEAL or the operating system
     Runtime,
 }
 
@@ -227,6 +230,7 @@ impl Error {
             Error::TooLarge { .. } => "too-large",
             Error::UnknownBackend { .. } => "unknown-backend",
             Error::Unsupported { .. } => "unsupported",
+            Error::Entropy(_) => "entropy",
             Error::Interrupted => "interrupted",
             Error::Seal { .. } => "seal",
         }
@@ -251,7 +255,7 @@ impl Error {
             Error::Malformed { .. } | Error::TooLarge { .. } => Kind::Format,
             Error::Unsupported { .. } => Kind::Unsupported,
             Error::Interrupted => Kind::Interrupted,
-            Error::Seal { .. } => Kind::Runtime,
+            Error::Entropy(_) | Error::Seal { .. } => Kind::Runtime,
         }
     }
 }

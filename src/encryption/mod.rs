@@ -1,1 +1,18 @@
-//! encryption
+//! Encryption, decryption and noise budgets on residues, with Microsoft SEAL's distributions.
+//!
+//! SEAL sets the last prime of a modulus aside for key switching; here a context may use all of them
+//! for data, and what SEAL can compute it computes alike (the tests take it as the oracle).
+
+mod decrypt;
+mod encrypt;
+mod operand;
+pub mod sampling;
+mod scaling;
+mod seeded;
+mod small;
+mod switch;
+
+pub use decrypt::Decryptor;
+pub use encrypt::{PublicEncryptor, SymmetricEncryptor};
+pub use scaling::PlainScaling;
+pub use seeded::SeededCiphertexts;

@@ -4,6 +4,7 @@ use aligned_vec::{AVec, ConstAlign};
 
 pub mod automorphism;
 pub mod backend;
+pub mod crt;
 pub mod kernels;
 pub mod modulus;
 pub mod ntt;
@@ -11,6 +12,7 @@ pub mod primes;
 
 pub use automorphism::Automorphism;
 pub use backend::Backend;
+pub use crt::Crt;
 pub use kernels::Kernels;
 pub use modulus::Modulus;
 pub use ntt::NttTable;

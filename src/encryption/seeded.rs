@@ -1,0 +1,99 @@
+//! Fresh symmetric ciphertexts whose second polynomials are given by a seed.
+
+use super::sampling::{Sampler, Seed};
+use crate::error::{Error, Result};
+use crate::ring::Residues;
+use crate::scheme::{Ciphertext, Context, Form, ParmsId};
+
+/// Ciphertexts (c0, a) of one level: the c0's, and a seed that gives every a.
+///
+/// The polynomial a of ciphertext number i is, in NTT form, the output of
+/// [`Sampler::uniform`] on stream i of the seed, for one prime after another. The seed is public.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeededCiphertexts {
+    parms_id: ParmsId,
+    primes: usize,
+    form: Form,
+    scale: f64,
+    seed: Seed,
+    first_polynomials: Vec<Residues>,
+}
+
+impl SeededCiphertexts {
+    /// Ciphertexts from their parts: each first polynomial has `[primes][N]` reduced residues.
+    pub(super) fn new(
+        context: &Context,
+        primes: usize,
+        form: Form,
+        scale: f64,
+        seed: Seed,
+        first_polynomials: Vec<Residues>,
+    ) -> Self {
+        Self { parms_id: context.parms_id(primes), primes, form, scale, seed, first_polynomials }
+    }
+
+    /// The number of ciphertexts.
+    pub fn len(&self) -> usize {
+        self.first_polynomials.len()
+    }
+
+    /// Whether there is no ciphertext.
+    pub fn is_empty(&self) -> bool {
+        self.first_polynomials.is_empty()
+    }
+
+    /// SEAL's identity of the parameters at the level of the ciphertexts.
+    pub fn parms_id(&self) -> ParmsId {
+        self.parms_id
+    }
+
+    /// The number of primes of each ciphertext.
+    pub fn primes(&self) -> usize {
+        self.primes
+    }
+
+    /// The form of the first polynomials, and of the expanded ciphertexts.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// CKKS's scale; 1 for BFV.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// The public seed.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// The first polynomials, `[primes][N]` residues each.
+    pub fn first_polynomials(&self) -> &[Residues] {
+        &self.first_polynomials
+    }
+
+    /// Ciphertext number i with its second polynomial written out.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] for another context, [`Error::InvalidArgument`] where there is no
+    /// ciphertext i.
+    pub fn expand(&self, context: &Context, i: usize) -> Result<Ciphertext> {
+        if context.primes_of(&self.parms_id) != Some(self.primes) {
+            return Err(Error::ParametersMismatch { operation: "expand", object: "seeded ciphertext" });
+        }
+        let c0 = self.first_polynomials.get(i).ok_or_else(|| Error::InvalidArgument {
+            name: "i",
+            reason: format!("{i}; there are {} ciphertexts", self.len()),
+        })?;
+        let mut ciphertext = Ciphertext::zero(context, 2, self.primes, self.form, self.scale);
+        ciphertext.poly_mut(0).copy_from_slice(c0);
+        let mut sampler = Sampler::from_seed(&self.seed, i as u64);
+        for (j, row) in ciphertext.poly_mut(1).chunks_exact_mut(context.degree()).enumerate() {
+            sampler.uniform(context.modulus(j), row);
+            if self.form == Form::Coefficient {
+                context.tables()[j].inverse(row);
+            }
+        }
+        Ok(ciphertext)
+    }
+}
