@@ -190,7 +190,8 @@ impl RoundingLevel {
             self.crt.compose_centered(|j| phase[j * degree + i], &mut magnitude);
             all.iter_mut().zip(&magnitude).for_each(|(all, &limb)| *all |= limb);
         }
-        let noise = all.iter().rposition(|&limb| limb != 0).map_or(0, |top| 64 * (top as u32 + 1) - all[top].leading_zeros());
+        let noise =
+            all.iter().rposition(|&limb| limb != 0).map_or(0, |top| 64 * (top as u32 + 1) - all[top].leading_zeros());
         self.bits.saturating_sub(noise + 1)
     }
 }

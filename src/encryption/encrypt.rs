@@ -138,7 +138,8 @@ impl PublicEncryptor {
         primes: Option<usize>,
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
-        self.messages.all(plaintexts, cancellation, |_, plaintext, sampler| self.encrypt_with(plaintext, primes, sampler))
+        self.messages
+            .all(plaintexts, cancellation, |_, plaintext, sampler| self.encrypt_with(plaintext, primes, sampler))
     }
 
     fn encrypt_with(&self, plaintext: &Plaintext, primes: Option<usize>, sampler: &mut Sampler) -> Result<Ciphertext> {
@@ -212,7 +213,8 @@ impl SymmetricEncryptor {
         primes: Option<usize>,
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
-        self.messages.all(plaintexts, cancellation, |_, plaintext, sampler| self.encrypt_with(plaintext, primes, sampler))
+        self.messages
+            .all(plaintexts, cancellation, |_, plaintext, sampler| self.encrypt_with(plaintext, primes, sampler))
     }
 
     /// Encrypts plaintexts of one level and scale so that the second polynomials come from one fresh

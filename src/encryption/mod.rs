@@ -16,3 +16,6 @@ pub use decrypt::Decryptor;
 pub use encrypt::{PublicEncryptor, SymmetricEncryptor};
 pub use scaling::PlainScaling;
 pub use seeded::SeededCiphertexts;
+
+#[cfg(test)]
+mod tests;

@@ -155,7 +155,8 @@ mod tests {
         let crt = Crt::new(&moduli);
         let q = 97 * 193;
         let mut out = vec![0; crt.limbs()];
-        for (x, expected) in [(0, (0, false)), (q / 2, (q / 2, false)), (q / 2 + 1, (q / 2, true)), (q - 1, (1, true))] {
+        for (x, expected) in [(0, (0, false)), (q / 2, (q / 2, false)), (q / 2 + 1, (q / 2, true)), (q - 1, (1, true))]
+        {
             let negative = crt.compose_centered(|j| x % moduli[j].value(), &mut out);
             assert_eq!((out[0], negative), expected);
         }
