@@ -4,6 +4,9 @@
 //! agree with it bit for bit. The fastest backend that the machine has is used unless the
 //! environment variable `PYCRCNN_BACKEND` names another.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod ifma;
+
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};

@@ -4,9 +4,15 @@
 //! are N residues in `[0, q)` unless a method says otherwise; results lie in `[0, q)` and are the
 //! same on every backend, bit for bit.
 
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 use super::backend::Backend;
+#[cfg(target_arch = "x86_64")]
+use super::backend::ifma::Modulus52;
 use super::modulus::Modulus;
 use crate::error::Result;
 
@@ -17,6 +23,40 @@ use crate::error::Result;
 pub struct Kernels {
     modulus: Modulus,
     backend: Backend,
+    implementation: Implementation,
+}
+
+/// Which kernels run, with the constants that they need.
+#[derive(Debug, Clone, Copy)]
+enum Implementation {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Ifma(Modulus52),
+}
+
+impl Implementation {
+    /// `backend` must be available.
+    fn new(modulus: Modulus, backend: Backend) -> Self {
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512Ifma => Modulus52::new(modulus).map(Implementation::Ifma),
+            _ => None,
+        }
+        .unwrap_or(Implementation::Portable)
+    }
+}
+
+/// Calls the kernel of the implementation that `$self` holds.
+macro_rules! dispatch {
+    ($self:ident, $kernel:ident($($argument:expr),*)) => {
+        match &$self.implementation {
+            Implementation::Portable => portable::$kernel($self.modulus, $($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Kernels::with_backend` makes this variant only where the backend is available,
+            // that is, where this machine has the instruction sets that the kernel is compiled for.
+            Implementation::Ifma(q) => unsafe { ifma::$kernel(q, $($argument),*) },
+        }
+    };
 }
 
 /// Stops a call whose slices differ in length: a kernel must not silently do less than it was asked.
@@ -39,7 +79,8 @@ impl Kernels {
     /// # Errors
     /// [`Error::UnknownBackend`](crate::Error::UnknownBackend) where this machine cannot run it.
     pub fn with_backend(modulus: Modulus, backend: Backend) -> Result<Self> {
-        Ok(Self { modulus, backend: backend.checked()? })
+        let implementation = Implementation::new(modulus, backend.checked()?);
+        Ok(Self { modulus, backend, implementation })
     }
 
     /// The modulus.
@@ -59,94 +100,94 @@ impl Kernels {
     /// Where lengths differ, as all kernels.
     pub fn add(&self, out: &mut [u64], a: &[u64], b: &[u64]) {
         same_length(out.len(), &[a.len(), b.len()]);
-        portable::add(self.modulus, out, a, b);
+        dispatch!(self, add(out, a, b));
     }
 
     /// a += b.
     pub fn add_assign(&self, a: &mut [u64], b: &[u64]) {
         same_length(a.len(), &[b.len()]);
-        portable::add_assign(self.modulus, a, b);
+        dispatch!(self, add_assign(a, b));
     }
 
     /// a += scalar in each place, the scalar in `[0, q)`.
     pub fn add_scalar_assign(&self, a: &mut [u64], scalar: u64) {
-        portable::add_scalar_assign(self.modulus, a, scalar);
+        dispatch!(self, add_scalar_assign(a, scalar));
     }
 
     /// out = a - b.
     pub fn sub(&self, out: &mut [u64], a: &[u64], b: &[u64]) {
         same_length(out.len(), &[a.len(), b.len()]);
-        portable::sub(self.modulus, out, a, b);
+        dispatch!(self, sub(out, a, b));
     }
 
     /// a -= b.
     pub fn sub_assign(&self, a: &mut [u64], b: &[u64]) {
         same_length(a.len(), &[b.len()]);
-        portable::sub_assign(self.modulus, a, b);
+        dispatch!(self, sub_assign(a, b));
     }
 
     /// out = -a.
     pub fn negate(&self, out: &mut [u64], a: &[u64]) {
         same_length(out.len(), &[a.len()]);
-        portable::negate(self.modulus, out, a);
+        dispatch!(self, negate(out, a));
     }
 
     /// a = -a.
     pub fn negate_assign(&self, a: &mut [u64]) {
-        portable::negate_assign(self.modulus, a);
+        dispatch!(self, negate_assign(a));
     }
 
     /// out = a b.
     pub fn mul(&self, out: &mut [u64], a: &[u64], b: &[u64]) {
         same_length(out.len(), &[a.len(), b.len()]);
-        portable::mul(self.modulus, out, a, b);
+        dispatch!(self, mul(out, a, b));
     }
 
     /// a *= b.
     pub fn mul_assign(&self, a: &mut [u64], b: &[u64]) {
         same_length(a.len(), &[b.len()]);
-        portable::mul_assign(self.modulus, a, b);
+        dispatch!(self, mul_assign(a, b));
     }
 
     /// sum += a b.
     pub fn mul_add(&self, sum: &mut [u64], a: &[u64], b: &[u64]) {
         same_length(sum.len(), &[a.len(), b.len()]);
-        portable::mul_add(self.modulus, sum, a, b);
+        dispatch!(self, mul_add(sum, a, b));
     }
 
     /// out = a scalar, the scalar in `[0, q)`.
     pub fn mul_scalar(&self, out: &mut [u64], a: &[u64], scalar: u64) {
         same_length(out.len(), &[a.len()]);
-        portable::mul_scalar(self.modulus, out, a, scalar);
+        dispatch!(self, mul_scalar(out, a, scalar));
     }
 
     /// a *= scalar, the scalar in `[0, q)`.
     pub fn mul_scalar_assign(&self, a: &mut [u64], scalar: u64) {
-        portable::mul_scalar_assign(self.modulus, a, scalar);
+        dispatch!(self, mul_scalar_assign(a, scalar));
     }
 
     /// sum += a scalar, the scalar in `[0, q)`.
     pub fn mul_scalar_add(&self, sum: &mut [u64], a: &[u64], scalar: u64) {
         same_length(sum.len(), &[a.len()]);
-        portable::mul_scalar_add(self.modulus, sum, a, scalar);
+        dispatch!(self, mul_scalar_add(sum, a, scalar));
     }
 
     /// out = a mod q, for any words a < 2^61 (residues modulo another prime).
     pub fn reduce(&self, out: &mut [u64], a: &[u64]) {
         same_length(out.len(), &[a.len()]);
-        portable::reduce(self.modulus, out, a);
+        dispatch!(self, reduce(out, a));
     }
 
     /// The square of a ciphertext (c0, c1), in NTT form: c0^2, 2 c0 c1, c1^2.
     pub fn square(&self, [out0, out1, out2]: [&mut [u64]; 3], [c0, c1]: [&[u64]; 2]) {
         same_length(c0.len(), &[c1.len(), out0.len(), out1.len(), out2.len()]);
-        portable::square(self.modulus, [out0, out1, out2], [c0, c1]);
+        dispatch!(self, square([out0, out1, out2], [c0, c1]));
     }
 
     /// The product of two ciphertexts, in NTT form: a0 b0, a0 b1 + a1 b0, a1 b1.
     pub fn tensor(&self, [out0, out1, out2]: [&mut [u64]; 3], [a0, a1]: [&[u64]; 2], [b0, b1]: [&[u64]; 2]) {
         same_length(a0.len(), &[a1.len(), b0.len(), b1.len(), out0.len(), out1.len(), out2.len()]);
-        portable::tensor(self.modulus, [out0, out1, out2], [a0, a1], [b0, b1]);
+        dispatch!(self, tensor([out0, out1, out2], [a0, a1], [b0, b1]));
     }
 
     /// The inner products of key switching: out0 = sum of d_j k0_j and out1 = sum of d_j k1_j, with
@@ -161,19 +202,19 @@ impl Kernels {
         for (d, [k0, k1]) in digits.iter().zip(keys) {
             same_length(out0.len(), &[d.len(), k0.len(), k1.len()]);
         }
-        portable::inner_products(self.modulus, [out0, out1], digits, keys);
+        dispatch!(self, inner_products([out0, out1], digits, keys));
     }
 
     /// The last step of a division by a dropped prime: out = (c - t) factor (+ addend), the factor in
     /// `[0, q)` being the prime's inverse modulo q.
     pub fn sub_mul_scalar(&self, out: &mut [u64], c: &[u64], t: &[u64], factor: u64, addend: Option<&[u64]>) {
         same_length(out.len(), &[c.len(), t.len(), addend.map_or(out.len(), <[u64]>::len)]);
-        portable::sub_mul_scalar(self.modulus, out, c, t, factor, addend);
+        dispatch!(self, sub_mul_scalar(out, c, t, factor, addend));
     }
 
     /// As [`sub_mul_scalar`](Kernels::sub_mul_scalar), in place: c = (c - t) factor.
     pub fn sub_mul_scalar_assign(&self, c: &mut [u64], t: &[u64], factor: u64) {
         same_length(c.len(), &[t.len()]);
-        portable::sub_mul_scalar_assign(self.modulus, c, t, factor);
+        dispatch!(self, sub_mul_scalar_assign(c, t, factor));
     }
 }

@@ -1,0 +1,184 @@
+//! The negacyclic number-theoretic transform, with SEAL's root and output order.
+//!
+//! The root is the smallest primitive 2N-th root of unity modulo q; value i of the transform is the
+//! polynomial at root^(2 rev(i) + 1), rev reversing log2 N bits.
+//!
+//! The butterflies are Harvey's ("Faster arithmetic for number-theoretic transforms", 2014): each
+//! level multiplies by constants with precomputed quotients and leaves its results partly reduced.
+//! They form a binary tree: node 1 combines both halves of the polynomial, node k has the children
+//! 2k and 2k + 1 on its own halves, and node k's constant is root^rev(k).
+
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+use super::backend::Backend;
+use super::kernels::Kernels;
+use super::modulus::Modulus;
+use crate::error::{Error, Result};
+
+/// Precomputed powers for one degree and one prime, and the kernels for that prime.
+#[derive(Debug, Clone)]
+pub struct NttTable {
+    degree: usize,
+    kernels: Kernels,
+    root: u64,
+    constants: Constants,
+}
+
+/// The constants of the butterflies in the form that a backend wants.
+#[derive(Debug, Clone)]
+enum Constants {
+    Portable(portable::Constants),
+    #[cfg(target_arch = "x86_64")]
+    Ifma(ifma::Constants),
+}
+
+/// The powers of the root and of its inverse by tree node (index 0 is unused), and 1/N.
+struct Powers {
+    modulus: Modulus,
+    forward: Vec<u64>,
+    inverse: Vec<u64>,
+    degree_inverse: u64,
+}
+
+impl Powers {
+    fn new(degree: usize, modulus: Modulus, root: u64) -> Self {
+        let q = modulus;
+        let shift = usize::BITS - degree.trailing_zeros();
+        let (mut forward, mut inverse) = (vec![0; degree], vec![0; degree]);
+        let inverse_root = q.pow(root, q.value() - 2);
+        let (mut power, mut inverse_power) = (1, 1);
+        for i in 0..degree {
+            let node = i.reverse_bits() >> shift;
+            (forward[node], inverse[node]) = (power, inverse_power);
+            power = q.mul(power, root);
+            inverse_power = q.mul(inverse_power, inverse_root);
+        }
+        Self { modulus, forward, inverse, degree_inverse: q.pow(degree as u64, q.value() - 2) }
+    }
+
+    /// The constant of the last inverse butterflies, which divide by N as well.
+    fn last_inverse(&self) -> u64 {
+        self.modulus.mul(self.inverse[1], self.degree_inverse)
+    }
+}
+
+/// The smallest primitive 2N-th root of unity modulo a prime q = 1 (mod 2N).
+fn smallest_root(degree: usize, q: Modulus) -> Option<u64> {
+    let order = 2 * degree as u64;
+    if !(q.value() - 1).is_multiple_of(order) {
+        return None;
+    }
+    let exponent = (q.value() - 1) / order;
+    let some = (2..q.value()).map(|g| q.pow(g, exponent)).find(|&r| q.pow(r, order / 2) == q.value() - 1)?;
+    let square = q.mul(some, some);
+    let mut power = some;
+    let mut smallest = some;
+    for _ in 0..degree {
+        smallest = smallest.min(power);
+        power = q.mul(power, square);
+    }
+    Some(smallest)
+}
+
+impl NttTable {
+    /// The largest degree for which tables are made.
+    const MAX_DEGREE: usize = 1 << 17;
+
+    /// Tables for polynomials of `degree` coefficients modulo a prime, on the backend of this process.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDegree`] where the degree is no power of two from 2 to 2^17,
+    /// [`Error::InvalidModulus`] where q is no prime congruent to 1 modulo 2N,
+    /// [`Error::UnknownBackend`], see [`Backend::current`].
+    pub fn new(degree: usize, modulus: Modulus) -> Result<Self> {
+        Self::with_backend(degree, modulus, Backend::current()?)
+    }
+
+    /// As [`new`](NttTable::new), on a backend of the caller's choice. A backend that has no kernels
+    /// for a modulus or a degree uses the portable ones.
+    ///
+    /// # Errors
+    /// As [`new`](NttTable::new); [`Error::UnknownBackend`] where this machine cannot run the backend.
+    pub fn with_backend(degree: usize, modulus: Modulus, backend: Backend) -> Result<Self> {
+        if !degree.is_power_of_two() || !(2..=Self::MAX_DEGREE).contains(&degree) {
+            return Err(Error::InvalidDegree { degree, min: 2, max: Self::MAX_DEGREE });
+        }
+        let root = super::primes::is_prime(modulus.value())
+            .then(|| smallest_root(degree, modulus))
+            .flatten()
+            .ok_or_else(|| Error::InvalidModulus {
+                value: modulus.value(),
+                reason: format!("it must be a prime congruent to 1 modulo {}", 2 * degree),
+            })?;
+        let kernels = Kernels::with_backend(modulus, backend)?;
+        let constants = Constants::new(&Powers::new(degree, modulus, root), backend);
+        Ok(Self { degree, kernels, root, constants })
+    }
+
+    /// The polynomial degree N.
+    pub fn degree(&self) -> usize {
+        self.degree
+    }
+
+    /// The prime q.
+    #[inline]
+    pub fn modulus(&self) -> Modulus {
+        self.kernels.modulus()
+    }
+
+    /// Pointwise kernels for the prime.
+    #[inline]
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// The 2N-th root of unity.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Coefficients in `[0, q)` to values in `[0, q)`, in place.
+    ///
+    /// # Panics
+    /// Where `x` does not hold N coefficients.
+    pub fn forward(&self, x: &mut [u64]) {
+        assert_eq!(x.len(), self.degree, "a polynomial has N coefficients");
+        match &self.constants {
+            Constants::Portable(constants) => constants.forward(x),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Constants::new` makes this variant only after `Kernels::with_backend` has found
+            // AVX-512 F, DQ, VL and IFMA on this machine.
+            Constants::Ifma(constants) => unsafe { constants.forward(x) },
+        }
+    }
+
+    /// Values in `[0, q)` to coefficients in `[0, q)`, in place.
+    ///
+    /// # Panics
+    /// Where `x` does not hold N values.
+    pub fn inverse(&self, x: &mut [u64]) {
+        assert_eq!(x.len(), self.degree, "a polynomial has N values");
+        match &self.constants {
+            Constants::Portable(constants) => constants.inverse(x),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as in `forward`.
+            Constants::Ifma(constants) => unsafe { constants.inverse(x) },
+        }
+    }
+}
+
+impl Constants {
+    /// `backend` must be available.
+    fn new(powers: &Powers, backend: Backend) -> Self {
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512Ifma => ifma::Constants::new(powers).map(Constants::Ifma),
+            _ => None,
+        }
+        .unwrap_or_else(|| Constants::Portable(portable::Constants::new(powers)))
+    }
+}
