@@ -14,6 +14,7 @@
 //! | [`key_switch`] | relinearization and the inner product behind it |
 //! | [`rotate`] | automorphisms: slot rotations, conjugation |
 //! | [`multiply`] | products of ciphertexts |
+//! | [`encoded`] | affine maps whose weights are encoded numbers |
 //! | [`extended`] | the steps of a BFV product, to sum products before the last |
 
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 pub mod arithmetic;
 mod conversion;
+pub mod encoded;
 pub mod extended;
 pub mod key_switch;
 pub mod levels;
