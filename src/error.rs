@@ -30,7 +30,9 @@ pub enum Error {
         reason: String,
     },
     /// Not enough NTT-friendly primes of a size exist.
-    #[error("only {found} of {wanted} primes of {bits} bits are congruent to 1 modulo {factor}: ask for more bits or fewer primes")]
+    #[error(
+        "only {found} of {wanted} primes of {bits} bits are congruent to 1 modulo {factor}: ask for more bits or fewer primes"
+    )]
     PrimesExhausted {
         /// how many were found
         found: usize,
@@ -42,7 +44,9 @@ pub enum Error {
         factor: u64,
     },
     /// The parameters do not reach the security level asked for.
-    #[error("N = {degree} with a {bits}-bit coefficient modulus is below {security}-bit security: the limit is {limit} bits; use a larger N or smaller primes")]
+    #[error(
+        "N = {degree} with a {bits}-bit coefficient modulus is below {security}-bit security: the limit is {limit} bits; use a larger N or smaller primes"
+    )]
     Insecure {
         /// polynomial degree
         degree: usize,
@@ -104,7 +108,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The modulus chain is used up.
-    #[error("{operation} needs {needed} more level(s) and {available} are left; choose parameters with a longer modulus chain")]
+    #[error(
+        "{operation} needs {needed} more level(s) and {available} are left; choose parameters with a longer modulus chain"
+    )]
     LevelExhausted {
         /// the operation that was asked for
         operation: &'static str,
@@ -114,7 +120,9 @@ pub enum Error {
         available: usize,
     },
     /// The noise has used up the budget: decryption would give a wrong answer.
-    #[error("the noise budget is exhausted ({0} bits are left): the result cannot be decrypted; choose a larger polynomial degree m, a smaller plaintext modulus p, or re-encrypt between layers")]
+    #[error(
+        "the noise budget is exhausted ({0} bits are left): the result cannot be decrypted; choose a larger polynomial degree m, a smaller plaintext modulus p, or re-encrypt between layers"
+    )]
     NoiseBudgetExhausted(u32),
     /// A CKKS result has outgrown its modulus, or its scale left the usable range.
     #[error("{operation}: {reason}")]
@@ -239,9 +247,7 @@ impl Error {
     /// The family of the variant.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::InvalidArgument { .. } | Error::Unencodable { .. } | Error::UnknownBackend { .. } => {
-                Kind::Value
-            }
+            Error::InvalidArgument { .. } | Error::Unencodable { .. } | Error::UnknownBackend { .. } => Kind::Value,
             Error::ShapeMismatch { .. } => Kind::Shape,
             Error::InvalidDegree { .. }
             | Error::InvalidModulus { .. }

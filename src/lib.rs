@@ -16,15 +16,15 @@
 //! | [`evaluator`] | kernels on ciphertexts; knows no neural network |
 //! | [`network`] | affine maps, activations, networks, fusion |
 
+pub mod encoding;
+pub mod encryption;
 pub mod error;
+pub mod evaluator;
+pub mod network;
 pub mod ring;
 pub mod runtime;
 pub mod scheme;
 pub mod seal;
-pub mod encoding;
-pub mod encryption;
-pub mod evaluator;
-pub mod network;
 
 #[cfg(feature = "python")]
 mod python;

@@ -65,10 +65,9 @@ fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
     if let Some(pool) = pools.get(&threads) {
         return Ok(pool.clone());
     }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("pycrcnn-{i}"))
-        .build()
-        .map_err(|e| Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") })?;
+    let pool =
+        ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("pycrcnn-{i}")).build().map_err(|e| {
+            Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") }
+        })?;
     Ok(pools.entry(threads).or_insert(Arc::new(pool)).clone())
 }

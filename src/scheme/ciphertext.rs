@@ -34,14 +34,37 @@ impl Ciphertext {
     /// A ciphertext of zeros at the level with `primes` primes (a valid, transparent encryption of zero).
     pub fn zero(context: &Context, size: usize, primes: usize, form: Form, scale: f64) -> Self {
         let degree = context.degree();
-        Self { parms_id: context.parms_id(primes), degree, size, primes, form, scale, data: zeros(size * primes * degree) }
+        Self {
+            parms_id: context.parms_id(primes),
+            degree,
+            size,
+            primes,
+            form,
+            scale,
+            data: zeros(size * primes * degree),
+        }
     }
 
     /// A ciphertext around existing residues; `None` where their number is not size x primes x N.
     /// The residues must be reduced.
-    pub fn from_data(context: &Context, size: usize, primes: usize, form: Form, scale: f64, data: Residues) -> Option<Self> {
+    pub fn from_data(
+        context: &Context,
+        size: usize,
+        primes: usize,
+        form: Form,
+        scale: f64,
+        data: Residues,
+    ) -> Option<Self> {
         let degree = context.degree();
-        (data.len() == size * primes * degree).then(|| Self { parms_id: context.parms_id(primes), degree, size, primes, form, scale, data })
+        (data.len() == size * primes * degree).then(|| Self {
+            parms_id: context.parms_id(primes),
+            degree,
+            size,
+            primes,
+            form,
+            scale,
+            data,
+        })
     }
 
     /// SEAL's identity of the parameters at this level.

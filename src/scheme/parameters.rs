@@ -61,7 +61,10 @@ impl Parameters {
     pub fn bfv(degree: usize, moduli: Vec<u64>, key_switching: bool, plain_modulus: u64) -> Result<Self> {
         Modulus::new(plain_modulus)?;
         if moduli.contains(&plain_modulus) {
-            return Err(Error::InvalidModulus { value: plain_modulus, reason: "it is also a prime of the coefficient modulus; choose another plaintext modulus".into() });
+            return Err(Error::InvalidModulus {
+                value: plain_modulus,
+                reason: "it is also a prime of the coefficient modulus; choose another plaintext modulus".into(),
+            });
         }
         Self { scheme: Scheme::Bfv, degree, moduli, key_switching, plain_modulus }.checked()
     }
@@ -92,10 +95,16 @@ impl Parameters {
         for (i, &q) in self.moduli.iter().enumerate() {
             Modulus::new(q)?;
             if self.moduli[..i].contains(&q) {
-                return Err(Error::InvalidModulus { value: q, reason: "it stands in the coefficient modulus twice".into() });
+                return Err(Error::InvalidModulus {
+                    value: q,
+                    reason: "it stands in the coefficient modulus twice".into(),
+                });
             }
             if q % (2 * self.degree as u64) != 1 || !primes::is_prime(q) {
-                return Err(Error::InvalidModulus { value: q, reason: format!("it must be a prime congruent to 1 modulo {}", 2 * self.degree) });
+                return Err(Error::InvalidModulus {
+                    value: q,
+                    reason: format!("it must be a prime congruent to 1 modulo {}", 2 * self.degree),
+                });
             }
         }
         Ok(self)
@@ -139,7 +148,10 @@ impl Parameters {
     /// The identity of the parameters with the first `primes` primes, as SEAL computes it.
     pub fn parms_id(&self, primes: usize) -> ParmsId {
         let mut hash = blake2::Blake2bVar::new(32).expect("32 bytes is a BLAKE2b output size");
-        let words = [self.scheme.seal_id(), self.degree as u64].into_iter().chain(self.moduli[..primes].iter().copied()).chain([self.plain_modulus]);
+        let words = [self.scheme.seal_id(), self.degree as u64]
+            .into_iter()
+            .chain(self.moduli[..primes].iter().copied())
+            .chain([self.plain_modulus]);
         for word in words {
             hash.update(&word.to_le_bytes());
         }

@@ -31,7 +31,10 @@ impl Plaintext {
                 context.parameters().plain_modulus() == 0
                     && (1..=context.key_primes()).contains(primes)
                     && data.len() == primes * context.degree()
-                    && data.chunks_exact(context.degree()).enumerate().all(|(j, x)| x.iter().all(|&r| r < context.modulus(j).value()))
+                    && data
+                        .chunks_exact(context.degree())
+                        .enumerate()
+                        .all(|(j, x)| x.iter().all(|&r| r < context.modulus(j).value()))
             }
         }
     }

@@ -55,20 +55,19 @@ impl Kernel {
         })
     }
 
-    pub(super) fn expand(&self, terms: &Terms, monomials: &[Tile], out: &mut Tile) {
+    pub(super) fn expand(&self, terms: &Terms, monomials: &[Tile]) -> Tile {
         // SAFETY: `new` made this kernel only where the machine has AVX-512 F, DQ and IFMA.
-        unsafe { self.expand_vectors(terms, monomials, out) }
+        unsafe { self.expand_vectors(terms, monomials) }
     }
 
-    pub(super) fn accumulate(
+    pub(super) fn accumulate<'a>(
         &self,
-        weights: &[Tile],
-        inputs: &[Tile],
-        columns: impl Iterator<Item = usize>,
+        products: impl Iterator<Item = (&'a Tile, &'a Tile)>,
+        start: Option<&Tile>,
         out: &mut Tile,
     ) {
         // SAFETY: as in `expand`.
-        unsafe { self.accumulate_vectors(weights, inputs, columns, out) }
+        unsafe { self.accumulate_vectors(products, start, out) }
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
@@ -87,19 +86,19 @@ impl Kernel {
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    fn expand_vectors(&self, terms: &Terms, monomials: &[Tile], out: &mut Tile) {
+    fn expand_vectors(&self, terms: &Terms, monomials: &[Tile]) -> Tile {
         let lanes = self.lanes();
         let mut sums = [_mm512_setzero_si512(); VECTORS];
         for &m in &terms.plus {
-            let tile = load(&monomials[m as usize]);
+            let monomial = load(&monomials[m as usize]);
             for v in 0..VECTORS {
-                sums[v] = _mm512_add_epi64(sums[v], tile[v]);
+                sums[v] = _mm512_add_epi64(sums[v], monomial[v]);
             }
         }
         for &m in &terms.minus {
-            let tile = load(&monomials[m as usize]);
+            let monomial = load(&monomials[m as usize]);
             for v in 0..VECTORS {
-                sums[v] = _mm512_sub_epi64(sums[v], tile[v]);
+                sums[v] = _mm512_sub_epi64(sums[v], monomial[v]);
             }
         }
         // |sum| < 2^11 q < 2^61 so far (a polynomial has at most 2^11 unit terms here; `map` sees to it).
@@ -107,38 +106,47 @@ impl Kernel {
             *v = reduce_signed(*v, &lanes);
         }
         for &(m, coefficient) in &terms.other {
-            let tile = load(&monomials[m as usize]);
+            let monomial = load(&monomials[m as usize]);
             let factor = _mm512_set1_epi64(coefficient);
             for v in 0..VECTORS {
                 // |coefficient| < 2^11: the product stays below 2^61.
-                let product = reduce_signed(_mm512_mullo_epi64(tile[v], factor), &lanes);
+                let product = reduce_signed(_mm512_mullo_epi64(monomial[v], factor), &lanes);
                 sums[v] = subtract_once(_mm512_add_epi64(sums[v], product), lanes.q);
             }
         }
-        store(sums, out);
+        let mut out = [0; TILE];
+        store(sums, &mut out);
+        out
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    fn accumulate_vectors(
+    fn accumulate_vectors<'a>(
         &self,
-        weights: &[Tile],
-        inputs: &[Tile],
-        mut columns: impl Iterator<Item = usize>,
+        mut products: impl Iterator<Item = (&'a Tile, &'a Tile)>,
+        start: Option<&Tile>,
         out: &mut Tile,
     ) {
         let lanes = self.lanes();
-        let mut sums = load(out);
-        for chunk in weights.chunks(LAZY) {
+        let mut sums = match start {
+            Some(start) => load(start),
+            None => [_mm512_setzero_si512(); VECTORS],
+        };
+        loop {
             let (mut low, mut high) = (sums, [_mm512_setzero_si512(); VECTORS]);
-            for (weight, column) in chunk.iter().zip(&mut columns) {
-                let (w, x) = (load(weight), load(&inputs[column]));
+            let mut done = 0;
+            for (weight, input) in products.by_ref().take(LAZY) {
+                let (w, x) = (load(weight), load(input));
                 for v in 0..VECTORS {
                     low[v] = _mm512_madd52lo_epu64(low[v], w[v], x[v]);
                     high[v] = _mm512_madd52hi_epu64(high[v], w[v], x[v]);
                 }
+                done += 1;
             }
             for v in 0..VECTORS {
                 sums[v] = reduce_halves(low[v], high[v], &lanes);
+            }
+            if done < LAZY {
+                break;
             }
         }
         store(sums, out);

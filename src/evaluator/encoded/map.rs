@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Kernel, TILE, Terms, Tile};
+use super::{Kernel, SPAN, TILES, Terms, Tile};
 use crate::error::{Error, Result};
 use crate::ring::Modulus;
 use crate::ring::backend::Backend;
@@ -20,13 +21,11 @@ pub struct SparsePolynomial {
     pub terms: Vec<(u32, i64)>,
 }
 
-/// Rows that have the same weights in the same order, over different columns.
+/// One output: its inputs and weights are `columns[range]` and `entries[range]`.
 #[derive(Debug, Clone)]
-struct Group {
-    /// positions in the table of weights
-    weights: Vec<u32>,
-    /// (output, where its columns start)
-    rows: Vec<(u32, usize)>,
+struct Row {
+    output: usize,
+    range: Range<usize>,
 }
 
 /// `outputs[o] = sum_i weight[o][i] * inputs[i] + bias[o]` with polynomial weights and biases.
@@ -35,8 +34,11 @@ pub struct EncodedMap {
     context: Arc<Context>,
     inputs: usize,
     outputs: usize,
-    groups: Vec<Group>,
+    /// rows over the same inputs stand together
+    rows: Vec<Row>,
     columns: Vec<u32>,
+    /// positions in the table of weights
+    entries: Vec<u32>,
     table: Vec<Terms>,
     /// residues of the monomials that occur, `[monomial][prime][N]`, NTT form
     monomials: Vec<Vec<u64>>,
@@ -61,7 +63,7 @@ impl EncodedMap {
         inputs: usize,
         offsets: &[usize],
         columns: Vec<u32>,
-        entries: &[u32],
+        entries: Vec<u32>,
         weights: &[SparsePolynomial],
         biases: Vec<SparsePolynomial>,
         bias_of: Vec<u32>,
@@ -87,7 +89,10 @@ impl EncodedMap {
             if exponent as usize >= degree || coefficient == 0 || coefficient.abs() >= Self::COEFFICIENT_BOUND {
                 return Err(Error::InvalidArgument {
                     name: "weights",
-                    reason: format!("term {coefficient} X^{exponent}: exponents lie below {degree}, coefficients are nonzero and below {}", Self::COEFFICIENT_BOUND),
+                    reason: format!(
+                        "term {coefficient} X^{exponent}: exponents lie below {degree}, coefficients are nonzero and below {}",
+                        Self::COEFFICIENT_BOUND
+                    ),
                 });
             }
         }
@@ -103,12 +108,21 @@ impl EncodedMap {
         }
         let table = weights.iter().map(|weight| terms(weight, &positions)).collect();
 
-        let mut groups: BTreeMap<&[u32], Vec<(u32, usize)>> = BTreeMap::new();
-        for (output, range) in offsets.windows(2).enumerate() {
-            groups.entry(&entries[range[0]..range[1]]).or_default().push((output as u32, range[0]));
-        }
-        let groups = groups.into_iter().map(|(weights, rows)| Group { weights: weights.to_vec(), rows }).collect();
-        Ok(Self { context: context.clone(), inputs, outputs, groups, columns, table, monomials, biases, bias_of })
+        let mut rows: Vec<Row> =
+            offsets.windows(2).enumerate().map(|(output, w)| Row { output, range: w[0]..w[1] }).collect();
+        rows.sort_by(|a, b| columns[a.range.clone()].cmp(&columns[b.range.clone()]));
+        Ok(Self {
+            context: context.clone(),
+            inputs,
+            outputs,
+            rows,
+            columns,
+            entries,
+            table,
+            monomials,
+            biases,
+            bias_of,
+        })
     }
 
     /// The number of ciphertexts that the map takes.
@@ -144,91 +158,101 @@ impl EncodedMap {
             .into_par_iter()
             .map(|_| Ciphertext::zero(&self.context, size, primes, Form::Ntt, 1.0))
             .collect();
-        self.add_biases(&mut outputs);
+        let biases: Vec<Vec<u64>> =
+            self.biases.par_iter().map(|bias| scaled_plaintext(&self.context, bias, primes)).collect();
 
         let degree = self.context.degree();
-        let ranges = degree / RANGE.min(degree);
-        let range = degree / ranges;
-        let mut tasks: Vec<Vec<&mut [u64]>> = (0..primes * ranges).map(|_| Vec::with_capacity(self.outputs * size)).collect();
+        let spans = degree / SPAN;
+        let mut tasks: Vec<Vec<&mut [u64]>> =
+            (0..primes * spans).map(|_| Vec::with_capacity(self.outputs * size)).collect();
         for output in &mut outputs {
             for (at, residues) in output.data_mut().chunks_exact_mut(degree).enumerate() {
-                for (r, part) in residues.chunks_exact_mut(range).enumerate() {
-                    tasks[at % primes * ranges + r].push(part);
+                for (span, part) in residues.chunks_exact_mut(SPAN).enumerate() {
+                    tasks[at % primes * spans + span].push(part);
                 }
             }
         }
+        let backend = Backend::current()?;
         tasks.into_par_iter().enumerate().try_for_each(|(task, mut parts)| {
-            let (prime, start) = (task / ranges, task % ranges * range);
-            let kernel = Kernel::new(Backend::current()?, self.context.modulus(prime));
-            let mut scratch = Scratch::default();
-            for within in (0..range).step_by(TILE) {
-                cancellation.check()?;
-                let tile = TileOf { kernel: &kernel, prime, at: start + within, within, size };
-                self.tile(&tile, &transformed, &mut scratch, &mut parts);
-            }
+            cancellation.check()?;
+            let prime = task / spans;
+            let at = task % spans * SPAN;
+            let kernel = Kernel::new(backend, self.context.modulus(prime));
+            let span = prime * degree + at..prime * degree + at + SPAN;
+            self.span(&kernel, &transformed, &biases, span, size, &mut parts);
             Ok(())
         })?;
         Ok(outputs)
     }
 
-    /// Adds the weighted sums to all outputs at `TILE` residues from `at` on, modulo one prime.
-    /// `outputs[output * size + polynomial]` is the part of the output's residues that the tile lies in,
-    /// `within` its position there.
-    fn tile(&self, tile: &TileOf<'_>, inputs: &[Cow<'_, Ciphertext>], scratch: &mut Scratch, outputs: &mut [&mut [u64]]) {
-        let &TileOf { kernel, prime, at, within, size } = tile;
-        let Scratch { panel, monomials, weights } = scratch;
-        let tile_of = |residues: &[u64]| -> Tile { std::array::from_fn(|x| residues[at + x]) };
-        panel.clear();
-        for poly in 0..size {
-            panel.extend(inputs.iter().map(|input| tile_of(input.residues(poly, prime))));
-        }
-        let degree = self.context.degree();
-        monomials.clear();
-        monomials.extend(self.monomials.iter().map(|m| tile_of(&m[prime * degree..(prime + 1) * degree])));
-        for group in &self.groups {
-            weights.resize(group.weights.len(), [0; TILE]);
-            for (expanded, &weight) in weights.iter_mut().zip(&group.weights) {
-                kernel.expand(&self.table[weight as usize], monomials, expanded);
+    /// The weighted sums of all outputs in one span of residues, given by its place among the residues
+    /// of a polynomial. `outputs[output * size + polynomial]` is that part of the output.
+    fn span(
+        &self,
+        kernel: &Kernel,
+        inputs: &[Cow<'_, Ciphertext>],
+        biases: &[Vec<u64>],
+        span: Range<usize>,
+        size: usize,
+        outputs: &mut [&mut [u64]],
+    ) {
+        // A small table is expanded once; the weights of a large one are not used often enough.
+        let small = self.table.len() <= TABLE;
+        let expand = |monomials: &[Tile], entries: &mut dyn Iterator<Item = u32>, out: &mut Vec<Tile>| {
+            out.clear();
+            out.extend(entries.map(|entry| kernel.expand(&self.table[entry as usize], monomials)));
+        };
+        let (mut monomials, mut weights) = (vec![Vec::new(); TILES], vec![Vec::new(); TILES]);
+        for (tile, (monomials, weights)) in monomials.iter_mut().zip(&mut weights).enumerate() {
+            monomials.extend(self.monomials.iter().map(|m| m[span.clone()].as_chunks().0[tile]));
+            if small {
+                expand(monomials, &mut (0..self.table.len() as u32), weights);
             }
-            for &(row, start) in &group.rows {
-                let columns = self.columns[start..start + group.weights.len()].iter().map(|&c| c as usize);
+        }
+        let mut sources: Vec<&[Tile]> = Vec::new();
+        for row in &self.rows {
+            let entries = &self.entries[row.range.clone()];
+            let columns = &self.columns[row.range.clone()];
+            sources.clear();
+            for poly in 0..size {
+                sources.extend(columns.iter().map(|&c| inputs[c as usize].poly(poly)[span.clone()].as_chunks().0));
+            }
+            let bias = biases[self.bias_of[row.output] as usize].get(span.clone());
+            for (tile, (monomials, weights)) in monomials.iter().zip(&mut weights).enumerate() {
+                if !small {
+                    expand(monomials, &mut entries.iter().copied(), weights);
+                }
                 for poly in 0..size {
-                    let inputs = &panel[poly * self.inputs..(poly + 1) * self.inputs];
-                    let part = &mut outputs[row as usize * size + poly][within..within + TILE];
-                    let sums: &mut Tile = part.try_into().expect("the part is one tile long");
-                    kernel.accumulate(weights, inputs, columns.clone(), sums);
+                    let start = bias.filter(|_| poly == 0).map(|residues| &residues.as_chunks().0[tile]);
+                    let inputs = sources[poly * columns.len()..(poly + 1) * columns.len()].iter().map(|x| &x[tile]);
+                    let out = &mut outputs[row.output * size + poly].as_chunks_mut().0[tile];
+                    if small {
+                        kernel.accumulate(entries.iter().map(|&e| &weights[e as usize]).zip(inputs), start, out);
+                    } else {
+                        kernel.accumulate(weights.iter().zip(inputs), start, out);
+                    }
                 }
             }
         }
     }
 
-    /// Puts the scaled biases, in NTT form, into the first polynomials.
-    fn add_biases(&self, outputs: &mut [Ciphertext]) {
-        let Some(primes) = outputs.first().map(Ciphertext::primes) else { return };
-        let scaled: Vec<Vec<u64>> = self
-            .biases
-            .par_iter()
-            .map(|bias| if bias.terms.is_empty() { Vec::new() } else { scaled_plaintext(&self.context, bias, primes) })
-            .collect();
-        outputs.par_iter_mut().zip(&self.bias_of).for_each(|(output, &bias)| {
-            let bias = &scaled[bias as usize];
-            if !bias.is_empty() {
-                output.poly_mut(0).copy_from_slice(bias);
-            }
-        });
-    }
-
     fn check(&self, inputs: &[&Ciphertext]) -> Result<(usize, usize)> {
         let operation = "affine map";
         if inputs.len() != self.inputs {
-            return Err(Error::ShapeMismatch { operation, expected: format!("{} ciphertexts", self.inputs), got: vec![inputs.len()] });
+            return Err(Error::ShapeMismatch {
+                operation,
+                expected: format!("{} ciphertexts", self.inputs),
+                got: vec![inputs.len()],
+            });
         }
         let Some(first) = inputs.first() else { return Ok((self.context.data_primes(), 2)) };
         for input in inputs {
             if self.context.primes_of(&input.parms_id()) != Some(input.primes()) {
                 return Err(Error::ParametersMismatch { operation, object: "ciphertext" });
             }
-            for (what, left, right) in [("levels", first.primes(), input.primes()), ("sizes", first.size(), input.size())] {
+            for (what, left, right) in
+                [("levels", first.primes(), input.primes()), ("sizes", first.size(), input.size())]
+            {
                 if left != right {
                     return Err(Error::OperandMismatch {
                         operation,
@@ -244,29 +268,8 @@ impl EncodedMap {
     }
 }
 
-/// Residues that one task works on: long enough to amortise its start, short enough to share out.
-const RANGE: usize = 512;
-
-/// Where a tile lies.
-struct TileOf<'a> {
-    kernel: &'a Kernel,
-    prime: usize,
-    /// position in the polynomial
-    at: usize,
-    /// position in the task's part of it
-    within: usize,
-    /// polynomials of each ciphertext
-    size: usize,
-}
-
-/// Buffers of a task.
-#[derive(Default)]
-struct Scratch {
-    /// `[polynomial][input]`
-    panel: Vec<Tile>,
-    monomials: Vec<Tile>,
-    weights: Vec<Tile>,
-}
+/// The largest table of weights that is expanded as a whole (512 KiB for a span).
+const TABLE: usize = 512;
 
 /// A copy in NTT form.
 fn to_ntt(context: &Context, input: &Ciphertext) -> Ciphertext {
@@ -292,8 +295,12 @@ fn monomial(context: &Context, exponent: usize) -> Vec<u64> {
 /// round(q m / t) for a sparse plaintext m, in NTT form modulo the first `primes` primes (SEAL's
 /// scaling: floor(q / t) m + floor(((q mod t) m + floor((t + 1) / 2)) / t)).
 fn scaled_plaintext(context: &Context, plaintext: &SparsePolynomial, primes: usize) -> Vec<u64> {
+    if plaintext.terms.is_empty() {
+        return Vec::new();
+    }
     let t = Modulus::new(context.parameters().plain_modulus()).expect("BFV parameters have a valid plaintext modulus");
-    let q = context.tables()[..primes].iter().fold(num_bigint::BigUint::from(1u32), |q, table| q * table.modulus().value());
+    let q =
+        context.tables()[..primes].iter().fold(num_bigint::BigUint::from(1u32), |q, table| q * table.modulus().value());
     let (quotient, remainder) = (&q / t.value(), (&q % t.value()).iter_u64_digits().next().unwrap_or(0));
     let mut data = vec![0; context.degree() * primes];
     for (residues, table) in data.chunks_exact_mut(context.degree()).zip(context.tables()) {
@@ -301,7 +308,8 @@ fn scaled_plaintext(context: &Context, plaintext: &SparsePolynomial, primes: usi
         let quotient = (&quotient % modulus.value()).iter_u64_digits().next().unwrap_or(0);
         for &(exponent, coefficient) in &plaintext.terms {
             let m = t.reduce_signed(coefficient);
-            let rounded = (u128::from(remainder) * u128::from(m) + u128::from(t.value().div_ceil(2))) / u128::from(t.value());
+            let rounded =
+                (u128::from(remainder) * u128::from(m) + u128::from(t.value().div_ceil(2))) / u128::from(t.value());
             let value = modulus.add(modulus.mul(quotient, modulus.reduce(m)), modulus.reduce_wide(rounded));
             let slot = &mut residues[exponent as usize];
             *slot = modulus.add(*slot, value);
@@ -328,6 +336,7 @@ fn terms(weight: &SparsePolynomial, positions: &BTreeMap<u32, u32>) -> Terms {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::TILE;
     use super::*;
     use crate::ring::primes;
     use crate::scheme::Parameters;
@@ -392,7 +401,7 @@ mod tests {
                 offsets.push(columns.len());
             }
             let no_bias = vec![SparsePolynomial::default()];
-            let map = EncodedMap::new(&context, 4, &offsets, columns.clone(), &entries, &weights, no_bias, vec![0; rows.len()]).unwrap();
+            let map = EncodedMap::new(&context, 4, &offsets, columns.clone(), entries.clone(), &weights, no_bias, vec![0; rows.len()]).unwrap();
             let outputs = map.apply(&inputs.iter().collect::<Vec<_>>(), &Cancellation::new()).unwrap();
             for (o, output) in outputs.iter().enumerate() {
                 for poly in 0..size {
@@ -417,17 +426,16 @@ mod tests {
             let largest = modulus.value() - 1;
             let length = 5000;
             let tile: Tile = std::array::from_fn(|x| if x % 3 == 0 { largest } else { x as u64 * 12345 % largest });
-            let (weights, inputs) = (vec![tile; length], vec![tile; length]);
             let terms = Terms { plus: vec![0; 1000], minus: vec![1; 900], other: vec![(2, 2047), (0, -2047)] };
             let monomials = [tile, [largest; TILE], [largest; TILE]];
+            let products = vec![(&tile, &tile); length];
             let results: Vec<(Tile, Tile)> = Backend::available()
                 .iter()
                 .map(|&backend| {
                     let kernel = Kernel::new(backend, modulus);
-                    let (mut sum, mut weight) = ([largest; TILE], [0; TILE]);
-                    kernel.accumulate(&weights, &inputs, 0..length, &mut sum);
-                    kernel.expand(&terms, &monomials, &mut weight);
-                    (sum, weight)
+                    let mut sum = [0; TILE];
+                    kernel.accumulate(products.iter().copied(), Some(&[largest; TILE]), &mut sum);
+                    (sum, kernel.expand(&terms, &monomials))
                 })
                 .collect();
             assert!(results.iter().all(|result| result == &results[0]), "{bits} bits");

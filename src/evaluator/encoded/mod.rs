@@ -19,6 +19,12 @@ pub use map::{EncodedMap, SparsePolynomial};
 /// Residues that are processed together: four 512-bit vectors.
 const TILE: usize = 32;
 
+/// Residues that one task works on: a small table of weights, expanded, stays in the second-level cache.
+const SPAN: usize = 128;
+
+/// Tiles in a span.
+const TILES: usize = SPAN / TILE;
+
 /// One tile of residues.
 type Tile = [u64; TILE];
 
@@ -52,20 +58,25 @@ impl Kernel {
     }
 
     /// The residues of a weight: the signed sum of its monomials, reduced.
-    fn expand(&self, terms: &Terms, monomials: &[Tile], out: &mut Tile) {
+    fn expand(&self, terms: &Terms, monomials: &[Tile]) -> Tile {
         match self {
-            Kernel::Portable(kernel) => kernel.expand(terms, monomials, out),
+            Kernel::Portable(kernel) => kernel.expand(terms, monomials),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(kernel) => kernel.expand(terms, monomials, out),
+            Kernel::Avx512(kernel) => kernel.expand(terms, monomials),
         }
     }
 
-    /// `out += sum_j weights[j] * inputs[columns[j]]`, reduced; one polynomial, one tile.
-    fn accumulate(&self, weights: &[Tile], inputs: &[Tile], columns: impl Iterator<Item = usize>, out: &mut Tile) {
+    /// `out = start + sum of the products`, reduced; start is zero where there is none.
+    fn accumulate<'a>(
+        &self,
+        products: impl Iterator<Item = (&'a Tile, &'a Tile)>,
+        start: Option<&Tile>,
+        out: &mut Tile,
+    ) {
         match self {
-            Kernel::Portable(kernel) => kernel.accumulate(weights, inputs, columns, out),
+            Kernel::Portable(kernel) => kernel.accumulate(products, start, out),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(kernel) => kernel.accumulate(weights, inputs, columns, out),
+            Kernel::Avx512(kernel) => kernel.accumulate(products, start, out),
         }
     }
 }

@@ -15,9 +15,9 @@ impl Kernel {
         Self { modulus, lazy: 1 << (127 - 2 * modulus.bits()).min(20) }
     }
 
-    pub(super) fn expand(&self, terms: &Terms, monomials: &[Tile], out: &mut Tile) {
+    pub(super) fn expand(&self, terms: &Terms, monomials: &[Tile]) -> Tile {
         let q = self.modulus;
-        for (x, out) in out.iter_mut().enumerate() {
+        std::array::from_fn(|x| {
             let at = |&m: &u32| u128::from(monomials[m as usize][x]);
             let mut plus: u128 = terms.plus.iter().map(at).sum();
             let mut minus: u128 = terms.minus.iter().map(at).sum();
@@ -25,32 +25,28 @@ impl Kernel {
                 let product = q.mul(q.reduce(coefficient.unsigned_abs()), monomials[*m as usize][x]);
                 *(if *coefficient > 0 { &mut plus } else { &mut minus }) += u128::from(product);
             }
-            *out = q.sub(q.reduce_wide(plus), q.reduce_wide(minus));
-        }
+            q.sub(q.reduce_wide(plus), q.reduce_wide(minus))
+        })
     }
 
-    pub(super) fn accumulate(
+    pub(super) fn accumulate<'a>(
         &self,
-        weights: &[Tile],
-        inputs: &[Tile],
-        columns: impl Iterator<Item = usize>,
+        products: impl Iterator<Item = (&'a Tile, &'a Tile)>,
+        start: Option<&Tile>,
         out: &mut Tile,
     ) {
         let q = self.modulus;
-        let mut sums: [u128; TILE] = std::array::from_fn(|x| u128::from(out[x]));
-        for (done, (weight, column)) in weights.iter().zip(columns).enumerate() {
+        let mut sums: [u128; TILE] = std::array::from_fn(|x| start.map_or(0, |start| u128::from(start[x])));
+        for (done, (weight, input)) in products.enumerate() {
             if done % self.lazy == self.lazy - 1 {
                 for sum in &mut sums {
                     *sum = u128::from(q.reduce_wide(*sum));
                 }
             }
-            let input = &inputs[column];
             for x in 0..TILE {
                 sums[x] += u128::from(weight[x]) * u128::from(input[x]);
             }
         }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = q.reduce_wide(sum);
-        }
+        *out = sums.map(|sum| q.reduce_wide(sum));
     }
 }
