@@ -14,6 +14,7 @@
 //! | [`key_switch`] | relinearization and the inner product behind it |
 //! | [`rotate`] | automorphisms: slot rotations, conjugation |
 //! | [`multiply`] | products of ciphertexts |
+//! | [`batched`] | segments of affine maps by integers and squares, on one ciphertext a value of many images |
 //! | [`encoded`] | affine maps whose weights are encoded numbers |
 //! | [`extended`] | the steps of a BFV product, to sum products before the last |
 
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 pub mod arithmetic;
+pub mod batched;
 mod conversion;
 pub mod encoded;
 pub mod extended;

@@ -1,0 +1,238 @@
+//! AVX-512 kernels: 64-bit low products (F, DQ), quotients in double precision.
+
+use std::arch::x86_64::*;
+
+use super::accumulate::{Prime, Products};
+use super::kernel::{TILE, Tile};
+use super::matrix::Block;
+
+/// 64-bit lanes of a vector.
+const LANES: usize = 8;
+/// Vectors of a tile.
+const VECTORS: usize = TILE / LANES;
+
+type Vectors = [__m512i; VECTORS];
+
+/// A prime in all lanes.
+#[derive(Clone, Copy)]
+struct Reduction {
+    q: __m512i,
+    inverse: __m512d,
+}
+
+impl Reduction {
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    fn new(prime: &Prime) -> Self {
+        Self { q: _mm512_set1_epi64(prime.value), inverse: _mm512_set1_pd(prime.inverse) }
+    }
+
+    /// x - k q for a quotient k given in double precision.
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    fn subtract(self, x: __m512i, quotient: __m512d) -> __m512i {
+        _mm512_sub_epi64(x, _mm512_mullo_epi64(_mm512_cvtpd_epi64(quotient), self.q))
+    }
+
+    /// Any integer to [-0.51 q, 0.51 q]: the quotient is below 2^43, so its error is below 1/100.
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    fn reduce(self, x: __m512i) -> __m512i {
+        self.subtract(x, _mm512_mul_pd(_mm512_cvtepi64_pd(x), self.inverse))
+    }
+
+    /// high 2^32 + low to [-0.51 q, 0.51 q].
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    fn join(self, low: __m512i, high: __m512i) -> __m512i {
+        let high = self.reduce(high);
+        let value = _mm512_fmadd_pd(_mm512_cvtepi64_pd(high), _mm512_set1_pd(4_294_967_296.0), _mm512_cvtepi64_pd(low));
+        // The 64-bit difference is right although high 2^32 wraps: the true result is below q.
+        self.subtract(_mm512_add_epi64(_mm512_slli_epi64::<32>(high), low), _mm512_mul_pd(value, self.inverse))
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn read(tile: &Tile) -> Vectors {
+    // SAFETY: a tile is VECTORS vectors, aligned to 64 bytes.
+    std::array::from_fn(|x| unsafe { _mm512_load_si512(tile.0.as_ptr().add(x * LANES).cast()) })
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn write(tile: &mut Tile, vectors: Vectors) {
+    for (x, vector) in vectors.into_iter().enumerate() {
+        // SAFETY: a tile is VECTORS vectors, aligned to 64 bytes.
+        unsafe { _mm512_store_si512(tile.0.as_mut_ptr().add(x * LANES).cast(), vector) }
+    }
+}
+
+/// See [`kernel::load`](super::kernel::load).
+#[target_feature(enable = "avx512f")]
+pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
+    assert_eq!(residues.len(), TILE);
+    let (q, half) = (_mm512_set1_epi64(prime.value), _mm512_set1_epi64(prime.value / 2));
+    write(
+        tile,
+        std::array::from_fn(|x| {
+            // SAFETY: the slice holds TILE words; the load needs no alignment.
+            let residue = unsafe { _mm512_loadu_si512(residues.as_ptr().add(x * LANES).cast()) };
+            _mm512_mask_sub_epi64(residue, _mm512_cmpgt_epi64_mask(residue, half), residue, q)
+        }),
+    );
+}
+
+/// See [`kernel::affine`](super::kernel::affine).
+#[target_feature(enable = "avx512f,avx512dq")]
+#[allow(clippy::too_many_arguments)]
+pub fn affine(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    out: &mut [Tile],
+    at: &[u32],
+) {
+    match block.rows.len() {
+        1 => rows::<1>(prime, block, products, panel, bias, out, at),
+        2 => rows::<2>(prime, block, products, panel, bias, out, at),
+        3 => rows::<3>(prime, block, products, panel, bias, out, at),
+        4 => rows::<4>(prime, block, products, panel, bias, out, at),
+        _ => rows::<5>(prime, block, products, panel, bias, out, at),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+#[allow(clippy::too_many_arguments)]
+fn rows<const R: usize>(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    out: &mut [Tile],
+    at: &[u32],
+) {
+    let (weights, rest) = block.weights.as_chunks::<R>();
+    assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R && at.len() == R);
+    let sums = match products {
+        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias),
+        Products::Halves(ends) => halves::<R>(prime, block.taps, weights, ends, panel, bias),
+    };
+    for (sum, &at) in sums.into_iter().zip(at) {
+        write(&mut out[at as usize], sum);
+    }
+}
+
+/// One 64-bit product for each weight and residue.
+#[target_feature(enable = "avx512f,avx512dq")]
+#[inline]
+fn whole<const R: usize>(
+    prime: &Prime,
+    taps: &[u32],
+    weights: &[[i64; R]],
+    ends: &[u32],
+    panel: &[Tile],
+    bias: &[i64],
+) -> [Vectors; R] {
+    let reduction = Reduction::new(prime);
+    let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
+    let mut start = 0;
+    for &end in ends {
+        let end = end as usize;
+        for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
+            let tile = read(&panel[tap as usize]);
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                let weight = _mm512_set1_epi64(weight);
+                for (sum, x) in sum.iter_mut().zip(tile) {
+                    *sum = _mm512_add_epi64(*sum, _mm512_mullo_epi64(x, weight));
+                }
+            }
+        }
+        for sum in sums.as_flattened_mut() {
+            *sum = reduction.reduce(*sum);
+        }
+        start = end;
+    }
+    sums
+}
+
+/// Two 32-bit products for each weight and residue, two vectors of a tile at a time.
+#[target_feature(enable = "avx512f,avx512dq")]
+#[inline]
+fn halves<const R: usize>(
+    prime: &Prime,
+    taps: &[u32],
+    weights: &[[i64; R]],
+    ends: &[u32],
+    panel: &[Tile],
+    bias: &[i64],
+) -> [Vectors; R] {
+    const WIDTH: usize = 2;
+    let reduction = Reduction::new(prime);
+    // x = high 2^32 + low with low signed: adding 2^31 first makes the shift round to nearest.
+    let round = _mm512_set1_epi64(1 << 31);
+    let mut sums: [Vectors; R] = [[_mm512_setzero_si512(); VECTORS]; R];
+    for x in (0..VECTORS).step_by(WIDTH) {
+        let mut low: [[__m512i; WIDTH]; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); WIDTH]);
+        let mut high = [[_mm512_setzero_si512(); WIDTH]; R];
+        let mut start = 0;
+        for (i, &end) in ends.iter().enumerate() {
+            let end = end as usize;
+            for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
+                let tile = read(&panel[tap as usize]);
+                let lows: [__m512i; WIDTH] = std::array::from_fn(|i| tile[x + i]);
+                let highs = lows.map(|v| _mm512_srli_epi64::<32>(_mm512_add_epi64(v, round)));
+                for ((low, high), &weight) in low.iter_mut().zip(&mut high).zip(weights) {
+                    let weight = _mm512_set1_epi64(weight);
+                    for i in 0..WIDTH {
+                        low[i] = _mm512_add_epi64(low[i], _mm512_mul_epi32(lows[i], weight));
+                        high[i] = _mm512_add_epi64(high[i], _mm512_mul_epi32(highs[i], weight));
+                    }
+                }
+            }
+            if i + 1 < ends.len() {
+                for sum in low.as_flattened_mut().iter_mut().chain(high.as_flattened_mut()) {
+                    *sum = reduction.reduce(*sum);
+                }
+            }
+            start = end;
+        }
+        for o in 0..R {
+            for i in 0..WIDTH {
+                sums[o][x + i] = reduction.join(low[o][i], high[o][i]);
+            }
+        }
+    }
+    sums
+}
+
+/// See [`kernel::square`](super::kernel::square); for primes below [`Prime::SQUARE_LIMIT`].
+#[target_feature(enable = "avx512f,avx512dq")]
+pub fn square(
+    prime: &Prime,
+    size: usize,
+    input: &[Tile],
+    input_stride: usize,
+    output: &mut [Tile],
+    output_stride: usize,
+) {
+    let reduction = Reduction::new(prime);
+    for k in 0..2 * size - 1 {
+        let mut sum = [_mm512_setzero_si512(); VECTORS];
+        for i in (k + 1).saturating_sub(size)..=k / 2 {
+            let j = k - i;
+            let (a, b) = (read(&input[i * input_stride]), read(&input[j * input_stride]));
+            for x in 0..VECTORS {
+                // |a|, |b| <= 3q/4: the quotient of a b is below 2^50, its error below 1/4.
+                let quotient =
+                    _mm512_mul_pd(_mm512_mul_pd(_mm512_cvtepi64_pd(a[x]), reduction.inverse), _mm512_cvtepi64_pd(b[x]));
+                let product = reduction.subtract(_mm512_mullo_epi64(a[x], b[x]), quotient);
+                sum[x] = _mm512_add_epi64(sum[x], if i == j { product } else { _mm512_slli_epi64::<1>(product) });
+            }
+        }
+        write(&mut output[k * output_stride], sum.map(|x| reduction.reduce(x)));
+    }
+}

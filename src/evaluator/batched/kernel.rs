@@ -1,0 +1,112 @@
+//! The four kernels on tiles, for each backend.
+//!
+//! Tiles hold *balanced* residues (see [`accumulate`](super::accumulate)). Backends need not choose the same
+//! representatives; what [`store`] writes is the same for all.
+
+use super::accumulate::{Prime, Products};
+use super::matrix::Block;
+use super::portable;
+use crate::ring::backend::Backend;
+
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
+/// Residues in a tile: four AVX-512 vectors.
+pub(super) const TILE: usize = 32;
+
+/// Neighbouring residues of one polynomial modulo one prime, balanced.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Tile(pub [i64; TILE]);
+
+impl Tile {
+    pub const ZERO: Self = Self([0; TILE]);
+}
+
+/// The backend that serves a prime: vector kernels need primes of some size.
+pub(super) fn serving(backend: Backend, prime: &Prime) -> Backend {
+    if prime.value < Prime::VECTOR_MIN { Backend::Portable } else { backend }
+}
+
+/// How the affine kernel of a backend forms the products of a block.
+pub(super) fn products(backend: Backend, block: Block<'_>, prime: &Prime) -> Products {
+    match backend {
+        Backend::Avx512Ifma => Products::choose(block, prime),
+        Backend::Portable | Backend::Avx2 => Products::halves(block, prime),
+    }
+}
+
+/// Balances [`TILE`] residues in `[0, q)`.
+pub(super) fn load(backend: Backend, prime: &Prime, residues: &[u64], tile: &mut Tile) {
+    assert_eq!(residues.len(), TILE);
+    match backend {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this backend exists only where the CPU has the instructions.
+        Backend::Avx512Ifma => unsafe { avx512::load(prime, residues, tile) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Avx2 => unsafe { avx2::load(prime, residues, tile) },
+        _ => portable::load(prime, residues, tile),
+    }
+}
+
+/// Brings balanced residues to `[0, q)`.
+pub(super) fn store(prime: &Prime, tile: &Tile, residues: &mut [u64]) {
+    portable::store(prime, tile, residues);
+}
+
+/// One block of an affine map: for each row o of the block,
+/// `out[at[o]] = bias[o] + sum_t weights[t][o] panel[taps[t]]`.
+///
+/// `panel` has a tile for each column of the matrix; biases are below q in absolute value.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn affine(
+    backend: Backend,
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    out: &mut [Tile],
+    at: &[u32],
+) {
+    match (backend, products) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this backend exists only where the CPU has the instructions.
+        (Backend::Avx512Ifma, _) => unsafe { avx512::affine(prime, block, products, panel, bias, out, at) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        (Backend::Avx2, Products::Halves(ends)) => unsafe { avx2::affine(prime, block, ends, panel, bias, out, at) },
+        (_, Products::Whole(ends) | Products::Halves(ends)) => {
+            portable::affine(prime, block, ends, panel, bias, out, at)
+        }
+    }
+}
+
+/// The square of a value of `size` polynomials, without relinearisation: output polynomial k is the
+/// sum of the products of input polynomials i and k - i, residue by residue.
+///
+/// Input polynomial i is `input[i * input_stride]`, output polynomial k `output[k * output_stride]`.
+pub(super) fn square(
+    backend: Backend,
+    prime: &Prime,
+    size: usize,
+    input: &[Tile],
+    input_stride: usize,
+    output: &mut [Tile],
+    output_stride: usize,
+) {
+    match backend {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this backend exists only where the CPU has the instructions.
+        Backend::Avx512Ifma if prime.value < Prime::SQUARE_LIMIT => unsafe {
+            avx512::square(prime, size, input, input_stride, output, output_stride)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Avx2 if prime.value < Prime::SQUARE_LIMIT => unsafe {
+            avx2::square(prime, size, input, input_stride, output, output_stride)
+        },
+        _ => portable::square(prime, size, input, input_stride, output, output_stride),
+    }
+}

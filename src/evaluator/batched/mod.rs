@@ -1,0 +1,32 @@
+//! Networks on the batched layout: one ciphertext holds one value of many images, one a slot.
+//!
+//! There a weight multiplies a whole ciphertext by one integer, so an affine map, and in NTT form a
+//! square too, acts on every residue alone. A [`Segment`] of such steps, with no rescaling between
+//! them, is therefore evaluated residue by residue: a tile of neighbouring residues of all inputs is
+//! taken through all steps within the cache, and intermediate ciphertexts are never made. Squares are
+//! not relinearised: an affine map acts on three polynomials as on two, and fewer ciphertexts are
+//! left to relinearise after it.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `matrix` | sparse integer matrices and their blocks of rows |
+//! | `segment` | steps, their checks, their evaluation tile by tile |
+//! | `accumulate` | how many products a 64-bit sum may hold |
+//! | `kernel` | the kernels and their choice by backend |
+//! | `portable`, `avx2`, `avx512` | one backend each |
+
+mod accumulate;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod kernel;
+mod matrix;
+mod portable;
+mod segment;
+
+pub use matrix::ScalarMatrix;
+pub use segment::{ScalarAffine, Segment, Step};
+
+#[cfg(test)]
+mod tests;
