@@ -116,6 +116,12 @@ impl Arithmetic {
         }
     }
 
+    /// 0.
+    #[inline(always)]
+    pub(crate) fn zero(&self) -> __m512i {
+        self.zero
+    }
+
     /// a + b, residues.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]

@@ -136,45 +136,79 @@ pub(super) fn tensor(q: &Modulus52, [out0, out1, out2]: [&mut [u64]; 3], [a0, a1
     update(out2, [a1, b1], |_, [a1, b1]| m.mul(a1, b1));
 }
 
+/// Two vectors, so that the multiply-adds of an inner product form eight independent chains.
+const PAIR: usize = 16;
+
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn inner_products(q: &Modulus52, [out0, out1]: [&mut [u64]; 2], digits: &[&[u64]], keys: &[[&[u64]; 2]]) {
-    let (m, group) = (Arithmetic::new(q), q.lazy_products());
-    let zero = _mm512_setzero_si512();
-    let whole = out0.len() / 16 * 16;
-    let outs = out0.chunks_mut(16).zip(out1.chunks_mut(16));
-    for (block, (out0, out1)) in outs.enumerate() {
-        let at = 16 * block;
-        // Two vectors at a time keep eight chains of multiply-adds busy; a short tail is padded.
-        let operand = |x: &[u64]| -> [__m512i; 2] {
-            let mut padded = [[0; 8]; 2];
-            let pair = if at < whole {
-                let (lanes, _) = x[at..at + 16].as_chunks::<8>();
-                return [load(&lanes[0]), load(&lanes[1])];
-            } else {
-                padded.as_flattened_mut()[..x.len() - at].copy_from_slice(&x[at..]);
-                &padded
-            };
-            [load(&pair[0]), load(&pair[1])]
-        };
-        let mut sums = [[zero; 2]; 2];
-        for (digits, keys) in digits.chunks(group).zip(keys.chunks(group)) {
-            let mut wide = sums.map(|pair| pair.map(|sum| Accumulator::new(sum)));
-            for (d, [k0, k1]) in digits.iter().zip(keys) {
-                let (d, k0, k1) = (operand(d), operand(k0), operand(k1));
-                for lane in 0..2 {
-                    wide[0][lane].add_product(d[lane], k0[lane]);
-                    wide[1][lane].add_product(d[lane], k1[lane]);
-                }
-            }
-            sums = wide.map(|pair| pair.map(|sum| sum.reduce(&m)));
-        }
-        for (out, sum) in [out0, out1].into_iter().zip(sums) {
-            let mut lanes = [[0; 8]; 2];
-            store(&mut lanes[0], sum[0]);
-            store(&mut lanes[1], sum[1]);
-            out.copy_from_slice(&lanes.as_flattened()[..out.len()]);
-        }
+    let (out0, tail0) = out0.as_chunks_mut::<PAIR>();
+    let (out1, tail1) = out1.as_chunks_mut::<PAIR>();
+    let m = Arithmetic::new(q);
+    for (i, (out0, out1)) in out0.iter_mut().zip(out1).enumerate() {
+        inner_product_pairs(&m, q.lazy_products(), [out0, out1], digits, keys, PAIR * i);
     }
+    if !tail0.is_empty() {
+        let padded = |x: &[u64]| {
+            let tail = x.as_chunks::<PAIR>().1;
+            let mut pair = [0; PAIR];
+            pair[..tail.len()].copy_from_slice(tail);
+            pair
+        };
+        let digits: Vec<_> = digits.iter().map(|d| padded(d)).collect();
+        let keys: Vec<_> = keys.iter().map(|pair| pair.map(padded)).collect();
+        let (mut out0, mut out1) = ([0; PAIR], [0; PAIR]);
+        let digits: Vec<_> = digits.iter().map(|d| &d[..]).collect();
+        let keys: Vec<_> = keys.iter().map(|[k0, k1]| [&k0[..], &k1[..]]).collect();
+        inner_product_pairs(&m, q.lazy_products(), [&mut out0, &mut out1], &digits, &keys, 0);
+        tail0.copy_from_slice(&out0[..tail0.len()]);
+        tail1.copy_from_slice(&out1[..tail1.len()]);
+    }
+}
+
+/// The inner products of the 16 residues from index `at` on, `group` terms between two reductions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn inner_product_pairs(
+    m: &Arithmetic,
+    group: usize,
+    [out0, out1]: [&mut [u64; PAIR]; 2],
+    digits: &[&[u64]],
+    keys: &[[&[u64]; 2]],
+    at: usize,
+) {
+    let (mut a0, mut b0, mut a1, mut b1) = (m.zero(), m.zero(), m.zero(), m.zero());
+    for (digits, keys) in digits.chunks(group).zip(keys.chunks(group)) {
+        let (mut wide_a0, mut wide_b0) = (Accumulator::new(a0), Accumulator::new(b0));
+        let (mut wide_a1, mut wide_b1) = (Accumulator::new(a1), Accumulator::new(b1));
+        for (d, [k0, k1]) in digits.iter().zip(keys) {
+            let (da, db) = load_pair(d, at);
+            let (k0a, k0b) = load_pair(k0, at);
+            let (k1a, k1b) = load_pair(k1, at);
+            wide_a0.add_product(da, k0a);
+            wide_b0.add_product(db, k0b);
+            wide_a1.add_product(da, k1a);
+            wide_b1.add_product(db, k1b);
+        }
+        (a0, b0) = (wide_a0.reduce(m), wide_b0.reduce(m));
+        (a1, b1) = (wide_a1.reduce(m), wide_b1.reduce(m));
+    }
+    store_pair(out0, a0, b0);
+    store_pair(out1, a1, b1);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn load_pair(x: &[u64], at: usize) -> (__m512i, __m512i) {
+    let (pair, _) = x[at..at + PAIR].as_chunks::<8>();
+    (load(&pair[0]), load(&pair[1]))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn store_pair(x: &mut [u64; PAIR], a: __m512i, b: __m512i) {
+    let (pair, _) = x.as_chunks_mut::<8>();
+    store(&mut pair[0], a);
+    store(&mut pair[1], b);
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]

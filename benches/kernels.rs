@@ -1,0 +1,87 @@
+//! `cargo bench --bench kernels`: the ring layer's kernels on every backend that this machine has.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pycrcnn::ring::{Automorphism, Backend, Kernels, Modulus, NttTable, primes, residues_from, zeros};
+
+const DEGREES: [usize; 4] = [4096, 8192, 16384, 32768];
+const DEGREE: usize = 8192;
+
+fn modulus(degree: usize, bits: u32) -> Modulus {
+    Modulus::new(primes::largest(2 * degree as u64, bits, 1).expect("there is such a prime")[0]).expect("a prime")
+}
+
+fn polynomial(degree: usize, q: Modulus, seed: u64) -> Vec<u64> {
+    (0..degree as u64).map(|i| q.reduce((i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+}
+
+/// Transforms at three sizes of primes: fully lazy (below 2^46), lazy (below 2^50), wide.
+fn transforms(c: &mut Criterion) {
+    for bits in [45, 50, 60] {
+        let mut group = c.benchmark_group(format!("ntt/{bits}-bit"));
+        for degree in DEGREES {
+            let q = modulus(degree, bits);
+            let oracle = NttTable::with_backend(degree, q, Backend::Portable).expect("portable tables");
+            let a = polynomial(degree, q, 1);
+            let mut expected = a.clone();
+            oracle.forward(&mut expected);
+            group.throughput(Throughput::Elements(degree as u64));
+            for backend in Backend::available() {
+                let table = NttTable::with_backend(degree, q, backend).expect("an available backend");
+                let mut x = residues_from(&a);
+                table.forward(&mut x);
+                assert_eq!(x[..], expected[..], "a benchmark of wrong results is worth nothing");
+                group.bench_function(BenchmarkId::new(format!("forward/{}", backend.name()), degree), |b| {
+                    b.iter(|| table.forward(black_box(&mut x)));
+                });
+                group.bench_function(BenchmarkId::new(format!("inverse/{}", backend.name()), degree), |b| {
+                    b.iter(|| table.inverse(black_box(&mut x)));
+                });
+            }
+        }
+    }
+}
+
+fn pointwise(c: &mut Criterion) {
+    let q = modulus(DEGREE, 50);
+    let [a, b, d] = [1, 2, 3].map(|seed| residues_from(&polynomial(DEGREE, q, seed)));
+    let [mut x, mut y, mut z] = [(); 3].map(|()| zeros(DEGREE));
+    let scalar = q.value() / 3;
+    for backend in Backend::available() {
+        let kernels = Kernels::with_backend(q, backend).expect("an available backend");
+        let mut group = c.benchmark_group(format!("pointwise/{}", backend.name()));
+        group.throughput(Throughput::Elements(DEGREE as u64));
+        group.bench_function("add", |bench| bench.iter(|| kernels.add(&mut x, black_box(&a), &b)));
+        group.bench_function("mul", |bench| bench.iter(|| kernels.mul(&mut x, black_box(&a), &b)));
+        group.bench_function("mul_add", |bench| bench.iter(|| kernels.mul_add(&mut x, black_box(&a), &b)));
+        group.bench_function("mul_scalar", |bench| bench.iter(|| kernels.mul_scalar(&mut x, black_box(&a), scalar)));
+        group.bench_function("reduce", |bench| bench.iter(|| kernels.reduce(&mut x, black_box(&a))));
+        group.bench_function("square", |bench| {
+            bench.iter(|| kernels.square([&mut x, &mut y, &mut z], [black_box(&a), &b]))
+        });
+        group.bench_function("sub_mul_scalar", |bench| {
+            bench.iter(|| kernels.sub_mul_scalar(&mut x, black_box(&a), &b, scalar, Some(&d)));
+        });
+        for terms in [3, 7] {
+            let digits = vec![&a[..]; terms];
+            let keys = vec![[&b[..], &d[..]]; terms];
+            group.bench_function(BenchmarkId::new("inner_products", terms), |bench| {
+                bench.iter(|| kernels.inner_products([&mut x, &mut y], black_box(&digits), &keys));
+            });
+        }
+    }
+}
+
+fn automorphisms(c: &mut Criterion) {
+    let q = modulus(DEGREE, 50);
+    let automorphism = Automorphism::new(DEGREE, 3).expect("an odd element");
+    let (a, mut out) = (residues_from(&polynomial(DEGREE, q, 1)), zeros(DEGREE));
+    let mut group = c.benchmark_group("automorphism");
+    group.throughput(Throughput::Elements(DEGREE as u64));
+    group.bench_function("ntt", |b| b.iter(|| automorphism.apply_ntt(&mut out, black_box(&a))));
+    group.bench_function("coefficients", |b| b.iter(|| automorphism.apply_coefficients(q, &mut out, black_box(&a))));
+}
+
+criterion_group!(benches, transforms, pointwise, automorphisms);
+criterion_main!(benches);
