@@ -1,0 +1,223 @@
+"""Trained networks that come with the package.
+
+Each is one safetensors file: the tensors by layer, and in the metadata the architecture, how images are normalised, the
+accuracy on the test split, and the seed and the command that made it (``training/train.py``).
+
+>>> model = load("fashion-5layer")
+>>> model.input_shape, [layer["type"] for layer in model.layers]
+((1, 28, 28), ['conv2d', 'square', 'avg_pool2d', 'flatten', 'linear', 'linear'])
+>>> model.layers[0]["weight"].shape, model.layers[0]["stride"]
+((16, 1, 3, 3), (3, 3))
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+
+from pycrcnn.errors import FormatError, InvalidValueError, ShapeError
+
+__all__ = ["Layer", "Model", "load", "names", "read"]
+
+_DIRECTORY = Path(__file__).parent
+
+_FIELDS = {
+    "conv2d": {"stride", "padding", "weight", "bias"},
+    "linear": {"weight", "bias"},
+    "avg_pool2d": {"kernel", "stride"},
+    "max_pool2d": {"kernel", "stride"},
+    "square": set[str](),
+    "relu": set[str](),
+    "flatten": set[str](),
+}
+_RANKS = {"conv2d": 4, "linear": 2}
+
+
+class Layer(TypedDict, total=False):
+    """One layer; which fields it has depends on its type.
+
+    ========== ============================================================
+    type       fields
+    ========== ============================================================
+    conv2d     weight [out, in, y, x], bias [out], stride, padding
+    linear     weight [out, in], bias [out]
+    avg_pool2d kernel, stride
+    max_pool2d kernel, stride (plain networks only)
+    square     none
+    relu       none (plain networks only)
+    flatten    none
+    ========== ============================================================
+    """
+
+    type: str
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    kernel: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network.
+
+    Attributes
+    ----------
+    name : str
+        As `load` knows it.
+    input_shape : tuple of int
+        Channels, height, width.
+    layers : tuple of Layer
+        In the order of evaluation.
+    dataset : str
+        What it was trained on; a name for `pycrcnn.datasets.load`.
+    accuracy : float
+        On the test split, from 0 to 1, computed in double precision.
+    scale, offset : float
+        A pixel enters the network as ``scale * pixel + offset``.
+    largest_magnitudes : tuple of float
+        Over the training split: of the input and of each layer's output.
+    card : str
+        Where the weights come from, in a few lines for people.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    dataset: str
+    accuracy: float
+    scale: float
+    offset: float
+    largest_magnitudes: tuple[float, ...]
+    card: str
+
+    def normalise(self, images: ArrayLike) -> NDArray[np.float64]:
+        """Turn pixels into what the network takes.
+
+        Parameters
+        ----------
+        images : array_like of numbers from 0 to 255
+            ``[n, height, width]``, as `pycrcnn.datasets.load` gives them, or one image ``[height, width]``.
+
+        Returns
+        -------
+        ndarray of float64, shape [n, channels, height, width]
+
+        Raises
+        ------
+        ShapeError
+            The images do not have the network's height and width.
+
+        Examples
+        --------
+        >>> load("fashion-5layer").normalise(np.zeros((2, 28, 28), np.uint8)).shape
+        (2, 1, 28, 28)
+        """
+        pixels = np.asarray(images, dtype=np.float64)
+        if pixels.ndim not in (2, 3) or pixels.shape[-2:] != self.input_shape[1:]:
+            height, width = self.input_shape[1:]
+            raise ShapeError(f"{self.name} takes images of shape [n, {height}, {width}], got {list(pixels.shape)}")
+        return self.scale * pixels.reshape(-1, *self.input_shape) + self.offset
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows; those that end in ``-plain`` cannot be evaluated on encrypted images.
+
+    >>> names()
+    ('fashion-5layer', 'fashion-5layer-plain', 'fashion-6layer', 'fashion-6layer-plain', 'mnist-cryptonets')
+    """
+    return tuple(sorted(path.stem for path in _DIRECTORY.glob("*.safetensors")))
+
+
+def load(name: str) -> Model:
+    """A network that comes with the package.
+
+    Raises
+    ------
+    InvalidValueError
+        There is none of this name.
+    """
+    if name not in names():
+        raise InvalidValueError(f"unknown model {name!r}: choose one of {', '.join(names())}")
+    return read(_DIRECTORY / f"{name}.safetensors")
+
+
+def read(path: str | os.PathLike[str]) -> Model:
+    """A network from a safetensors file with the metadata that ``training/train.py`` writes.
+
+    Raises
+    ------
+    FormatError
+        The file, its metadata or a tensor is not as expected; the message says which.
+    OSError
+        It cannot be read.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise FormatError(f"{path}: not a safetensors file ({error})") from error
+    try:
+        return _model(metadata, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FormatError(f"{path}: the metadata does not describe a network: {detail}") from error
+
+
+def _model(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Model:
+    channels, height, width = json.loads(metadata["input_shape"])
+    normalisation = json.loads(metadata["normalisation"])
+    accuracy = json.loads(metadata["accuracy"])
+    return Model(
+        name=metadata["name"],
+        input_shape=(channels, height, width),
+        layers=tuple(_layer(description, tensors) for description in json.loads(metadata["architecture"])),
+        dataset=metadata["dataset"],
+        accuracy=accuracy,
+        scale=normalisation["scale"],
+        offset=normalisation["offset"],
+        largest_magnitudes=tuple(json.loads(metadata["largest_magnitudes"])),
+        card=(
+            f"{metadata['name']}: {accuracy:.2%} of the {metadata['dataset']} test split\n"
+            f"made by `{metadata['command']}` with PyTorch {metadata['torch']}"
+        ),
+    )
+
+
+def _layer(description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Layer:
+    kind = description["type"]
+    if kind not in _FIELDS:
+        raise ValueError(f"unknown layer type {kind!r}")
+    layer: dict[str, Any] = {"type": kind}
+    for field in _FIELDS[kind]:
+        value = description[field]
+        layer[field] = _tensor(value, tensors) if field in ("weight", "bias") else _pair(field, value)
+    if kind in _RANKS and (layer["weight"].ndim != _RANKS[kind] or layer["bias"].shape != layer["weight"].shape[:1]):
+        shapes = layer["weight"].shape, layer["bias"].shape
+        raise ValueError(f"{kind} with weight {shapes[0]} and bias {shapes[1]}")
+    return cast(Layer, layer)
+
+
+def _tensor(name: str, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    array = tensors[name].astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"tensor {name!r} holds values that are not finite")
+    array.flags.writeable = False
+    return array
+
+
+def _pair(field: str, value: Any) -> tuple[int, int]:
+    y, x = value
+    if not (isinstance(y, int) and isinstance(x, int)) or min(y, x) < (0 if field == "padding" else 1):
+        raise ValueError(f"{field} {value!r} is not a pair of positive integers")
+    return y, x
