@@ -82,7 +82,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`mod_switch_to_next`](Evaluator::mod_switch_to_next); [`Error::LevelExhausted`] where `primes`
-    /// is 0 or more than the ciphertext has.
+    /// is more than the ciphertext has, or less than BFV's plaintext modulus needs.
     pub fn mod_switch_to(&self, a: &Ciphertext, primes: usize) -> Result<Ciphertext> {
         const OPERATION: &str = "modulus switching";
         self.check_descent(OPERATION, a, primes)?;
@@ -126,10 +126,11 @@ impl Evaluator {
     fn check_descent(&self, operation: &'static str, a: &Ciphertext, primes: usize) -> Result<()> {
         self.check(operation, a)?;
         self.check_form(operation, a)?;
-        if (1..=a.primes()).contains(&primes) {
+        if (self.last_primes..=a.primes()).contains(&primes) {
             return Ok(());
         }
-        Err(Error::LevelExhausted { operation, needed: a.primes().abs_diff(primes).max(1), available: a.primes() - 1 })
+        let available = a.primes().saturating_sub(self.last_primes);
+        Err(Error::LevelExhausted { operation, needed: a.primes().abs_diff(primes).max(1), available })
     }
 
     fn divide_by_last(&self, a: &Ciphertext) -> Result<Ciphertext> {

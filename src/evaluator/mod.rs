@@ -45,6 +45,8 @@ pub struct Evaluator {
     context: Arc<Context>,
     /// by number of primes, from one prime up
     levels: Vec<Level>,
+    /// the primes of the last level: as many as BFV's t needs to be below their product
+    last_primes: usize,
     /// division by the key-switching prime, where there is one
     special: Option<DivideByPrime>,
     automorphisms: rotate::Automorphisms,
@@ -75,7 +77,11 @@ impl Evaluator {
             .parameters()
             .key_switching()
             .then(|| DivideByPrime::new(&context, context.key_primes() - 1, context.data_primes()));
-        Self { context, levels, special, automorphisms: Default::default() }
+        let plain_modulus = context.parameters().plain_modulus();
+        let last_primes = (1..context.data_primes())
+            .find(|&primes| modulus_product(&context, primes) > plain_modulus.into())
+            .unwrap_or(context.data_primes());
+        Self { context, levels, last_primes, special, automorphisms: Default::default() }
     }
 
     /// The context whose ciphertexts this evaluator takes.

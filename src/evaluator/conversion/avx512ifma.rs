@@ -82,7 +82,7 @@ fn subtract_once(x: __m512i, m: __m512i) -> __m512i {
 pub(super) fn apply(conversion: &Conversion, output: &mut [u64], input: &[u64]) {
     let (inputs, outputs) = (&conversion.inputs, &conversion.outputs);
     let degree = input.len() / inputs.len();
-    if degree % LANES != 0 {
+    if !degree.is_multiple_of(LANES) {
         return portable::apply(conversion, output, input);
     }
     assert!(
