@@ -1,1 +1,17 @@
-//! PyO3 wrappers.
+//! The Python extension module `pycrcnn._native`.
+//!
+//! Wrappers of a few lines each: arguments are turned into Rust values, the GIL is released, the work
+//! is done by the modules below, the results are wrapped. Everything that users type is Python code on
+//! top of it.
+
+use pyo3::prelude::*;
+
+mod context;
+mod errors;
+mod work;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::context::{Context, bfv_default_primes, create_primes, security_limits};
+}

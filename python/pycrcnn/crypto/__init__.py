@@ -1,0 +1,1 @@
+"""Matrices of numbers, plaintexts and ciphertexts."""

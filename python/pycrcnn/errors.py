@@ -1,0 +1,128 @@
+"""The exceptions that the package raises.
+
+Every exception derives from :class:`PyCrCNNError` and from the builtin that Python users expect for
+such a failure, says what was wrong and what to do, and carries a stable ``code`` for programs.
+
+Examples
+--------
+>>> from pycrcnn.errors import PyCrCNNError, ShapeError
+>>> issubclass(ShapeError, ValueError) and issubclass(ShapeError, PyCrCNNError)
+True
+>>> ShapeError("a 4-D array is needed").code
+'shape-mismatch'
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BackendError",
+    "EncodingError",
+    "FormatError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "KeyMismatchError",
+    "MissingKeyError",
+    "NoiseBudgetError",
+    "OperandError",
+    "ParameterError",
+    "PyCrCNNError",
+    "SecurityWarning",
+    "ShapeError",
+    "UnsupportedError",
+]
+
+
+class PyCrCNNError(Exception):
+    """Base class of all exceptions of the package.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong, and what to do.
+    code : str, optional
+        A stable identifier; each class has a default.
+    """
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(self, message: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code if code is not None else self.default_code
+
+
+class InvalidValueError(PyCrCNNError, ValueError):
+    """An argument has an unusable value."""
+
+    default_code = "invalid-argument"
+
+
+class InvalidTypeError(PyCrCNNError, TypeError):
+    """An argument has an unusable type, or an array an unusable dtype."""
+
+    default_code = "invalid-type"
+
+
+class ShapeError(PyCrCNNError, ValueError):
+    """Array shapes do not fit together."""
+
+    default_code = "shape-mismatch"
+
+
+class EncodingError(PyCrCNNError, ValueError):
+    """A number cannot be encoded: NaN, infinite, too large, or not of the encoder's kind."""
+
+    default_code = "unencodable"
+
+
+class ParameterError(PyCrCNNError, ValueError):
+    """Encryption parameters are unusable or below the security asked for."""
+
+    default_code = "invalid-parameters"
+
+
+class KeyMismatchError(PyCrCNNError, ValueError):
+    """Objects of different parameters or keys were mixed."""
+
+    default_code = "parameters-mismatch"
+
+
+class MissingKeyError(PyCrCNNError, RuntimeError):
+    """A key that the operation needs is not there."""
+
+    default_code = "missing-key"
+
+
+class OperandError(PyCrCNNError, ValueError):
+    """Ciphertexts at different levels, forms, sizes or scales were combined."""
+
+    default_code = "operand-mismatch"
+
+
+class NoiseBudgetError(PyCrCNNError, ArithmeticError):
+    """Noise budget, levels or scale are used up: the result cannot be decrypted."""
+
+    default_code = "noise-budget-exhausted"
+
+
+class FormatError(PyCrCNNError, ValueError):
+    """Bytes or JSON from outside are malformed or too large."""
+
+    default_code = "malformed"
+
+
+class UnsupportedError(PyCrCNNError, TypeError, NotImplementedError):
+    """The operation does not exist for this object."""
+
+    default_code = "unsupported"
+
+
+class BackendError(PyCrCNNError, RuntimeError):
+    """A failure inside Microsoft SEAL or the machine's own resources."""
+
+    default_code = "seal"
+
+
+class SecurityWarning(UserWarning):
+    """Encryption parameters are below the security asked for; they run all the same."""

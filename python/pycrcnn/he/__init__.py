@@ -1,0 +1,1 @@
+"""PyCrCNN's second generation: one interface for all schemes."""

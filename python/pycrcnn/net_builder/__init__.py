@@ -1,0 +1,1 @@
+"""Encoded layers from PyTorch networks."""

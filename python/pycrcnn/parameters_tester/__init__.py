@@ -1,0 +1,1 @@
+"""Finding encryption parameters: errors and noise, layer by layer."""

@@ -1,0 +1,40 @@
+//! The crate's errors as Python exceptions: one class for each family, defined in `pycrcnn.errors`.
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+
+use crate::error::{Error, Kind};
+
+/// The class in `pycrcnn.errors` that stands for an error.
+fn class_name(error: &Error) -> &'static str {
+    match error {
+        Error::Unencodable { .. } => "EncodingError",
+        Error::ParametersMismatch { .. } => "KeyMismatchError",
+        Error::OperandMismatch { .. } => "OperandError",
+        _ => match error.kind() {
+            Kind::Value => "InvalidValueError",
+            Kind::Shape => "ShapeError",
+            Kind::Parameters => "ParameterError",
+            Kind::Key => "MissingKeyError",
+            Kind::Noise => "NoiseBudgetError",
+            Kind::Format => "FormatError",
+            Kind::Unsupported => "UnsupportedError",
+            Kind::Interrupted | Kind::Runtime => "BackendError",
+        },
+    }
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        if error == Error::Interrupted {
+            return PyKeyboardInterrupt::new_err(());
+        }
+        Python::attach(|py| {
+            let raise = || {
+                let class = py.import("pycrcnn.errors")?.getattr(class_name(&error))?;
+                class.call1((error.to_string(), error.code()))
+            };
+            raise().map_or_else(|failure| failure, PyErr::from_value)
+        })
+    }
+}

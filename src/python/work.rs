@@ -1,0 +1,47 @@
+//! Running Rust code for Python: without the GIL, on as many threads as asked for, stopped by Ctrl-C.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::error::Result;
+use crate::runtime::{self, Cancellation};
+
+/// How often the waiting thread looks for signals.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Runs `work` on a pool of `threads` threads (0: all cores) while this thread waits, without the GIL,
+/// and passes Ctrl-C on: the work is cancelled at its next checkpoint, and the signal's own exception
+/// is raised.
+pub fn run<R: Send>(py: Python<'_>, threads: usize, work: impl FnOnce(&Cancellation) -> Result<R> + Send) -> PyResult<R> {
+    let cancellation = Cancellation::new();
+    let (outcome, signal) = py.detach(|| {
+        std::thread::scope(|scope| {
+            let (finished, wait) = channel::<()>();
+            let worker = {
+                let cancellation = cancellation.clone();
+                scope.spawn(move || {
+                    // Dropped when the work ends, however it ends: that wakes the waiting thread.
+                    let _finished = finished;
+                    runtime::install(threads, || work(&cancellation))
+                })
+            };
+            let mut signal = None;
+            while wait.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+                if signal.is_none() {
+                    signal = Python::attach(|py| py.check_signals()).err();
+                    if signal.is_some() {
+                        cancellation.cancel();
+                    }
+                }
+            }
+            (worker.join(), signal)
+        })
+    });
+    match (outcome, signal) {
+        (_, Some(signal)) => Err(signal),
+        (Ok(result), None) => Ok(result??),
+        (Err(panic), None) => std::panic::resume_unwind(panic),
+    }
+}
