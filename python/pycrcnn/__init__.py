@@ -1,1 +1,5 @@
-"""Convolutional neural networks on encrypted images."""
+"""Convolutional neural networks on encrypted images: PyCrCNN's API on Rust kernels."""
+
+from pycrcnn import errors
+
+__all__ = ["errors"]

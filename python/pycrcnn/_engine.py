@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -28,15 +28,10 @@ from pycrcnn.errors import (
     UnsupportedError,
 )
 
-__all__ = ["ClearEngine", "Engine", "LayerEngine", "engine_behind", "engine_of"]
+if TYPE_CHECKING:
+    from pycrcnn._native import Encoder
 
-Encoder: TypeAlias = (
-    _native.FractionalEncoder
-    | _native.IntegerEncoder
-    | _native.ScalarEncoder
-    | _native.BatchEncoder
-    | _native.CkksEncoder
-)
+__all__ = ["ClearEngine", "Engine", "LayerEngine", "engine_behind", "engine_of"]
 
 #: Bits that a CKKS result at the last level keeps for the size of its numbers.
 _INTEGER_BITS = 10

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::evaluator::Evaluator;
 use crate::ring::primes;
 use crate::scheme::{self, Parameters, Scheme, security};
 
@@ -12,13 +11,11 @@ use crate::scheme::{self, Parameters, Scheme, security};
 #[pyclass(frozen, module = "pycrcnn._native")]
 pub struct Context {
     pub inner: Arc<scheme::Context>,
-    pub evaluator: Arc<Evaluator>,
 }
 
 impl Context {
     fn new(parameters: Parameters) -> PyResult<Self> {
-        let inner = scheme::Context::new(parameters)?;
-        Ok(Self { evaluator: Arc::new(Evaluator::new(inner.clone())), inner })
+        Ok(Self { inner: scheme::Context::new(parameters)? })
     }
 
     fn parameters(&self) -> &Parameters {

@@ -6,12 +6,24 @@
 
 use pyo3::prelude::*;
 
+mod affine_map;
 mod context;
 mod errors;
+mod evaluator;
+mod keys;
+mod values;
 mod work;
 
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::affine_map::AffineMap;
+    #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
+    #[pymodule_export]
+    use super::evaluator::Evaluator;
+    #[pymodule_export]
+    use super::keys::{EvaluationKeys, PublicKey, SecretKey};
+    #[pymodule_export]
+    use super::values::{Ciphertext, Plaintext};
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pycrcnn import _native
-from pycrcnn._engine import Encoder, Engine
+from pycrcnn._engine import Engine
 from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn._values import Encoding, PyCtxt, PyPtxt
 from pycrcnn.errors import (
@@ -151,7 +151,7 @@ class Pyfhel:
             raise ParameterError(f"p = {fields['p']} is no plaintext modulus: choose a whole number from 2 to 2^60")
         context = _native.Context.bfv(fields["m"], moduli, fields["p"], False)
         digits = (fields["base"], fields["intDigits"], fields["fracDigits"])
-        encoders: dict[Encoding, Encoder] = {
+        encoders: dict[Encoding, _native.Encoder] = {
             Encoding.FRACTIONAL: _native.FractionalEncoder(context, *digits),
             Encoding.INTEGER: _native.IntegerEncoder(context, fields["base"]),
         }

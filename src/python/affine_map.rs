@@ -1,0 +1,106 @@
+//! Affine maps between tensors.
+
+use std::sync::Arc;
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+
+use super::work;
+use crate::network::affine::{self, Conv1d, Conv2d};
+
+/// One sparse matrix and a bias: a convolution, a pooling or a fully connected layer.
+#[pyclass(frozen, module = "pycrcnn._native")]
+pub struct AffineMap {
+    pub inner: Arc<affine::AffineMap>,
+}
+
+impl From<affine::AffineMap> for AffineMap {
+    fn from(map: affine::AffineMap) -> Self {
+        Self { inner: Arc::new(map) }
+    }
+}
+
+#[pymethods]
+impl AffineMap {
+    /// A two-dimensional convolution of images `[channels, y, x]` by weights `[filters, channels / groups, y, x]`.
+    #[staticmethod]
+    #[pyo3(signature = (input_shape, weights, bias=None, stride=[1, 1], padding=[0, 0], dilation=[1, 1], groups=1))]
+    fn conv2d(
+        py: Python<'_>,
+        input_shape: [usize; 3],
+        weights: PyReadonlyArray4<'_, f64>,
+        bias: Option<PyReadonlyArray1<'_, f64>>,
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+        groups: usize,
+    ) -> PyResult<Self> {
+        let shape = weights.shape().try_into()?;
+        let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
+        let convolution = Conv2d { weights, shape, bias, stride, padding, dilation, groups };
+        Ok(py.detach(|| affine::AffineMap::conv2d(input_shape, &convolution))?.into())
+    }
+
+    /// A one-dimensional convolution of signals `[channels, x]` by weights `[filters, channels / groups, x]`.
+    #[staticmethod]
+    #[pyo3(signature = (input_shape, weights, bias=None, stride=1, padding=0, dilation=1, groups=1))]
+    fn conv1d(
+        py: Python<'_>,
+        input_shape: [usize; 2],
+        weights: PyReadonlyArray3<'_, f64>,
+        bias: Option<PyReadonlyArray1<'_, f64>>,
+        stride: usize,
+        padding: usize,
+        dilation: usize,
+        groups: usize,
+    ) -> PyResult<Self> {
+        let shape = weights.shape().try_into()?;
+        let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
+        let convolution = Conv1d { weights, shape, bias, stride, padding, dilation, groups };
+        Ok(py.detach(|| affine::AffineMap::conv1d(input_shape, &convolution))?.into())
+    }
+
+    /// A fully connected layer by weights `[out, in]`.
+    #[staticmethod]
+    #[pyo3(signature = (weights, bias=None))]
+    fn linear(py: Python<'_>, weights: PyReadonlyArray2<'_, f64>, bias: Option<PyReadonlyArray1<'_, f64>>) -> PyResult<Self> {
+        let shape = weights.shape().try_into()?;
+        let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
+        Ok(py.detach(|| affine::AffineMap::linear(weights, shape, bias))?.into())
+    }
+
+    /// The map that does the work of this one and then of `next`.
+    fn fuse(&self, py: Python<'_>, next: PyRef<'_, AffineMap>) -> PyResult<Self> {
+        let (first, next) = (self.inner.clone(), next.inner.clone());
+        Ok(py.detach(|| first.fuse(&next))?.into())
+    }
+
+    /// W x + b of one tensor or of several, one after the other.
+    #[pyo3(signature = (values, threads=0))]
+    fn apply<'py>(&self, py: Python<'py>, values: PyReadonlyArray1<'py, f64>, threads: usize) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (map, values) = (self.inner.clone(), values.as_slice()?);
+        Ok(work::run(py, threads, |_| map.apply(values))?.into_pyarray(py))
+    }
+
+    /// The shape of the tensor that the map takes.
+    #[getter]
+    fn input_shape(&self) -> Vec<usize> {
+        self.inner.input_shape().to_vec()
+    }
+
+    /// The shape of the tensor that the map gives.
+    #[getter]
+    fn output_shape(&self) -> Vec<usize> {
+        self.inner.output_shape().to_vec()
+    }
+
+    /// The number of weights that are not zero.
+    #[getter]
+    fn nonzeros(&self) -> usize {
+        self.inner.nonzeros()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("AffineMap({:?} to {:?}, {} weights)", self.inner.input_shape(), self.inner.output_shape(), self.inner.nonzeros())
+    }
+}
