@@ -1,0 +1,408 @@
+//! CKKS: vectors of N/2 real or complex numbers as polynomials with rounded coefficients.
+
+use std::sync::Arc;
+
+use num_complex::Complex64;
+
+use super::fft::{Complexes, Fft};
+use crate::error::{Error, Result};
+use crate::ring::{Crt, Modulus, zeros};
+use crate::scheme::{Context, Plaintext, Scheme};
+
+/// Encodes up to N/2 numbers, one a slot, in SEAL's order, with the same coefficients as SEAL's
+/// `CKKSEncoder`.
+#[derive(Debug)]
+pub struct CkksEncoder {
+    context: Arc<Context>,
+    fft: Fft,
+    positions: Vec<usize>,
+    /// by number of primes less one
+    levels: Vec<Level>,
+}
+
+/// What encoding and decoding need of the modulus at one level.
+#[derive(Debug)]
+struct Level {
+    crt: Crt,
+    bits: u32,
+}
+
+impl CkksEncoder {
+    /// Computes the tables for a context.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for BFV.
+    pub fn new(context: Arc<Context>) -> Result<Self> {
+        if context.parameters().scheme() != Scheme::Ckks {
+            let reason = "these are BFV parameters; use the batch, integer or fractional encoder".into();
+            return Err(Error::Unsupported { operation: "CKKS encoding", reason });
+        }
+        let moduli: Vec<Modulus> = context.tables().iter().map(|table| table.modulus()).collect();
+        let levels = (1..=moduli.len())
+            .map(|primes| {
+                let crt = Crt::new(&moduli[..primes]);
+                Level { bits: bits(crt.product()), crt }
+            })
+            .collect();
+        let degree = context.degree();
+        Ok(Self { context, fft: Fft::new(degree), positions: super::slot_positions(degree), levels })
+    }
+
+    /// The number of slots, N/2.
+    pub fn slots(&self) -> usize {
+        self.context.degree() / 2
+    }
+
+    /// Encodes at most N/2 real numbers for the level with `primes` primes; missing ones are zero.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for too many values, [`Error::Unencodable`] for NaN, infinities and values
+    /// that the modulus has no room for at this scale, [`Error::ScaleOutOfRange`] for a scale that is not
+    /// positive or has as many bits as the modulus, [`Error::InvalidArgument`] for a level that does not exist.
+    pub fn encode(&self, values: &[f64], scale: f64, primes: usize) -> Result<Plaintext> {
+        self.encode_with(values.len(), |i| (values[i], 0.0), scale, primes)
+    }
+
+    /// Encodes at most N/2 complex numbers. See [`encode`](Self::encode).
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_complex(&self, values: &[Complex64], scale: f64, primes: usize) -> Result<Plaintext> {
+        self.encode_with(values.len(), |i| (values[i].re, values[i].im), scale, primes)
+    }
+
+    /// Encodes one real number in all slots: a constant polynomial, so neither transform is needed.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_constant(&self, value: f64, scale: f64, primes: usize) -> Result<Plaintext> {
+        let level = self.level(primes)?;
+        check_scale(scale, level.bits, "encode")?;
+        if !value.is_finite() {
+            return Err(not_finite(value, 0));
+        }
+        let coefficient = value * scale;
+        if coefficient_bits(coefficient.abs()) >= f64::from(level.bits) {
+            return Err(too_large(value, 0, scale, level.bits));
+        }
+        let mut data = zeros(primes * self.context.degree());
+        for (j, row) in data.chunks_exact_mut(self.context.degree()).enumerate() {
+            row.fill(Rounding::new(self.context.modulus(j), coefficient.abs()).residue(coefficient));
+        }
+        Ok(Plaintext::Ckks { primes, scale, data })
+    }
+
+    /// Decodes the real parts of all N/2 slots.
+    ///
+    /// A computation that has outgrown the modulus wraps around it, and its coefficients then lie anywhere:
+    /// a coefficient in the outer half of the range (at least a quarter of the modulus from zero) is taken for
+    /// that. One wrapped coefficient goes unseen half of the time, many are as good as certain to be seen; when all
+    /// slots hold the same number there is only one. A scale that does not match the computation cannot be seen.
+    ///
+    /// # Errors
+    /// [`Error::ScaleOutOfRange`] for a result that has outgrown the modulus and for an unusable scale,
+    /// [`Error::ParametersMismatch`] for a plaintext of other parameters.
+    pub fn decode(&self, plaintext: &Plaintext) -> Result<Vec<f64>> {
+        let values = self.values(plaintext)?;
+        Ok(self.positions[..self.slots()].iter().map(|&at| values.re[at]).collect())
+    }
+
+    /// Decodes all N/2 slots as complex numbers. See [`decode`](Self::decode).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_complex(&self, plaintext: &Plaintext) -> Result<Vec<Complex64>> {
+        let values = self.values(plaintext)?;
+        Ok(self.positions[..self.slots()].iter().map(|&at| Complex64::new(values.re[at], values.im[at])).collect())
+    }
+
+    fn level(&self, primes: usize) -> Result<&Level> {
+        primes.checked_sub(1).and_then(|at| self.levels.get(at)).ok_or_else(|| Error::InvalidArgument {
+            name: "primes",
+            reason: format!("{primes}; choose 1 to {}", self.levels.len()),
+        })
+    }
+
+    fn encode_with(
+        &self,
+        len: usize,
+        value: impl Fn(usize) -> (f64, f64),
+        scale: f64,
+        primes: usize,
+    ) -> Result<Plaintext> {
+        let level = self.level(primes)?;
+        let (degree, slots) = (self.context.degree(), self.slots());
+        super::check_slots(len, slots)?;
+        check_scale(scale, level.bits, "encode")?;
+        let mut x = Complexes::zeros(degree);
+        for i in 0..len {
+            let (re, im) = value(i);
+            if !(re.is_finite() && im.is_finite()) {
+                return Err(not_finite(if re.is_finite() { im } else { re }, i));
+            }
+            let (at, conjugate) = (self.positions[i], self.positions[slots + i]);
+            (x.re[at], x.im[at]) = (re, im);
+            (x.re[conjugate], x.im[conjugate]) = (re, -im);
+        }
+        self.fft.inverse(&mut x, scale / degree as f64);
+        let largest = x.re.iter().fold(0.0, |most: f64, c| most.max(c.abs()));
+        // An overflow to infinity or NaN has infinitely many bits too.
+        if x.re.iter().any(|c| c.is_nan()) || coefficient_bits(largest) >= f64::from(level.bits) {
+            let size = |i: usize| value(i).0.hypot(value(i).1);
+            let worst = (0..len).max_by(|&a, &b| size(a).total_cmp(&size(b))).unwrap_or(0);
+            return Err(too_large(value(worst).0, worst, scale, level.bits));
+        }
+        let mut data = zeros(primes * degree);
+        for (row, table) in data.chunks_exact_mut(degree).zip(self.context.tables()) {
+            let rounding = Rounding::new(table.modulus(), largest);
+            row.iter_mut().zip(&x.re).for_each(|(r, &c)| *r = rounding.residue(c));
+            table.forward(row);
+        }
+        Ok(Plaintext::Ckks { primes, scale, data })
+    }
+
+    /// The polynomial divided by the scale, at all odd powers of the root.
+    fn values(&self, plaintext: &Plaintext) -> Result<Complexes> {
+        let (primes, scale, data) = match plaintext {
+            Plaintext::Ckks { primes, scale, data } if plaintext.is_valid_for(&self.context) => (*primes, *scale, data),
+            _ => return Err(Error::ParametersMismatch { operation: "decode", object: "plaintext" }),
+        };
+        let level = self.level(primes)?;
+        check_scale(scale, level.bits, "decode")?;
+        let degree = self.context.degree();
+        let mut coefficients = data.clone();
+        for (row, table) in coefficients.chunks_exact_mut(degree).zip(self.context.tables()) {
+            table.inverse(row);
+        }
+        let mut x = Complexes::zeros(degree);
+        level.center(&coefficients, &self.context, 1.0 / scale, &mut x.re)?;
+        self.fft.forward(&mut x);
+        Ok(x)
+    }
+}
+
+impl Level {
+    /// Writes the centred coefficients times `factor` to `out`.
+    fn center(&self, residues: &[u64], context: &Context, factor: f64, out: &mut [f64]) -> Result<()> {
+        let degree = out.len();
+        let row = |j: usize| &residues[j * degree..(j + 1) * degree];
+        let quarter = 2f64.powi(self.bits as i32 - 2);
+        let mut largest = 0.0f64;
+        let mut store = |out: &mut f64, coefficient: f64| {
+            largest = largest.max(coefficient.abs());
+            *out = coefficient * factor;
+        };
+        match residues.len() / degree {
+            1 => {
+                let q = context.modulus(0);
+                out.iter_mut().zip(row(0)).for_each(|(out, &r)| store(out, q.center(r) as f64));
+            }
+            2 => {
+                // Garner: x = x0 + q0 ((x1 - x0) / q0 mod q1), below 2^122
+                let (q0, q1) = (context.modulus(0), context.modulus(1));
+                let inverse = q1.inv(q1.reduce(q0.value())).unwrap_or_default();
+                let companion = q1.shoup(inverse);
+                let q = i128::from(q0.value()) * i128::from(q1.value());
+                for (out, (&x0, &x1)) in out.iter_mut().zip(row(0).iter().zip(row(1))) {
+                    let digit = q1.mul_shoup(q1.sub(x1, q1.reduce(x0)), inverse, companion);
+                    let x = i128::from(x0) + i128::from(q0.value()) * i128::from(digit);
+                    store(out, (if x > q / 2 { x - q } else { x }) as f64);
+                }
+            }
+            _ => {
+                let mut magnitude = vec![0; self.crt.limbs()];
+                for (i, out) in out.iter_mut().enumerate() {
+                    let negative = self.crt.compose_centered(|j| residues[j * degree + i], &mut magnitude);
+                    let coefficient = magnitude.iter().rev().fold(0.0, |x, &limb| x * 2f64.powi(64) + limb as f64);
+                    store(out, if negative { -coefficient } else { coefficient });
+                }
+            }
+        }
+        if largest >= quarter {
+            return Err(Error::ScaleOutOfRange {
+                operation: "decode",
+                reason: format!(
+                    "the result has outgrown its modulus of {} bits (or the key is wrong); keep the scale and the \
+                     numbers smaller, or more primes",
+                    self.bits
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Rounding of real coefficients, up to a bound, to residues.
+struct Rounding {
+    q: Modulus,
+    /// 2^k mod q, where coefficients may exceed 2^63
+    powers: Vec<u64>,
+}
+
+impl Rounding {
+    fn new(q: Modulus, largest: f64) -> Self {
+        let count = if largest < 2f64.powi(62) { 0 } else { largest.log2() as usize + 2 };
+        let powers = std::iter::successors(Some(1), |&power| Some(q.add(power, power))).take(count).collect();
+        Self { q, powers }
+    }
+
+    /// The coefficient rounded to nearest, halves away from zero, modulo q.
+    #[inline(always)]
+    fn residue(&self, coefficient: f64) -> u64 {
+        let magnitude = coefficient.abs();
+        let residue = if self.powers.is_empty() {
+            // Below 2^62 the conversion is exact but for the fraction, and so is the fraction.
+            let whole = magnitude as i64;
+            self.q.reduce((whole + i64::from(magnitude - whole as f64 >= 0.5)) as u64)
+        } else {
+            let rounded = magnitude.round();
+            // A double is its mantissa times a power of two; beyond 2^53 that is an integer already.
+            let exponent = ((rounded.to_bits() >> 52) as usize).saturating_sub(1023 + 52);
+            let mantissa = rounded / 2f64.powi(exponent as i32);
+            self.q.mul(self.q.reduce(mantissa as u64), self.powers[exponent])
+        };
+        if coefficient < 0.0 { self.q.neg(residue) } else { residue }
+    }
+}
+
+/// The bits of a limbed integer.
+fn bits(limbs: &[u64]) -> u32 {
+    limbs.iter().rposition(|&limb| limb != 0).map_or(0, |top| 64 * (top as u32 + 1) - limbs[top].leading_zeros())
+}
+
+/// SEAL's count of the bits of the largest coefficient, with its sign.
+fn coefficient_bits(largest: f64) -> f64 {
+    largest.max(1.0).log2().ceil() + 1.0
+}
+
+fn check_scale(scale: f64, bits: u32, operation: &'static str) -> Result<()> {
+    // As SEAL: positive, and at least one bit smaller than the modulus.
+    if scale.is_finite() && scale > 0.0 && scale.log2().trunc() + 1.0 < f64::from(bits) {
+        return Ok(());
+    }
+    let reason =
+        format!("the scale {scale:e} does not fit a modulus of {bits} bits; rescale, or choose a smaller scale");
+    Err(Error::ScaleOutOfRange { operation, reason })
+}
+
+fn not_finite(value: f64, index: usize) -> Error {
+    Error::Unencodable { value, index, reason: "only finite numbers can be; clean the data first".into() }
+}
+
+fn too_large(value: f64, index: usize, scale: f64, bits: u32) -> Error {
+    let reason =
+        format!("at scale {scale:e} it does not fit a modulus of {bits} bits; choose a smaller scale or more primes");
+    Error::Unencodable { value, index, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ring::primes;
+    use crate::scheme::Parameters;
+
+    fn encoder(bit_sizes: &[u32]) -> CkksEncoder {
+        let moduli = primes::create(4096, bit_sizes).unwrap();
+        CkksEncoder::new(Context::new(Parameters::ckks(4096, moduli, false).unwrap()).unwrap()).unwrap()
+    }
+
+    fn wave(slots: usize, size: f64) -> Vec<f64> {
+        (0..slots).map(|i| size * (i as f64 * 0.37).sin()).collect()
+    }
+
+    #[test]
+    fn vectors_round_trip_at_every_level_and_scale() {
+        let encoder = encoder(&[60, 40, 60, 50, 60]);
+        for primes in 1..=5 {
+            for scale in [20, 30, 40, 60, 90, 140].map(|bits| 2f64.powi(bits)) {
+                let values = wave(2048, 3.0);
+                let Ok(plaintext) = encoder.encode(&values, scale, primes) else {
+                    assert!(scale.log2() + 4.0 >= f64::from(encoder.levels[primes - 1].bits));
+                    continue;
+                };
+                let decoded = encoder.decode(&plaintext).unwrap();
+                let error = decoded.iter().zip(&values).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+                assert!(error < (400.0 / scale).max(1e-13), "{primes} {scale:e} {error:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn complex_numbers_and_short_vectors_round_trip() {
+        let encoder = encoder(&[50, 40]);
+        let values = [Complex64::new(1.5, -2.0), Complex64::new(0.0, 7.25)];
+        let decoded = encoder.decode_complex(&encoder.encode_complex(&values, 2f64.powi(40), 2).unwrap()).unwrap();
+        assert!(decoded.iter().zip(&values).all(|(a, b)| (a - b).norm() < 1e-8));
+        assert!(decoded[2..].iter().all(|z| z.norm() < 1e-8));
+        assert_eq!(decoded.len(), 2048);
+    }
+
+    #[test]
+    fn a_constant_is_the_vector_of_its_copies() {
+        let encoder = encoder(&[50, 40]);
+        for value in [0.0, 1.0, -3.140625, 1e-3] {
+            let constant = encoder.encode_constant(value, 2f64.powi(30), 2).unwrap();
+            assert_eq!(constant, encoder.encode(&[value; 2048], 2f64.powi(30), 2).unwrap());
+        }
+        let huge = encoder.encode_constant(-5.0, 2f64.powi(80), 2).unwrap();
+        assert!(encoder.decode(&huge).unwrap().iter().all(|v| (v + 5.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_named() {
+        let encoder = encoder(&[50, 40]);
+        for (value, scale, primes) in
+            [(f64::NAN, 30, 1), (f64::INFINITY, 30, 1), (1e9, 30, 1), (1e300, 88, 2), (1e308, 40, 2)]
+        {
+            let error = encoder.encode(&[0.0, 1.0, value], 2f64.powi(scale), primes).unwrap_err();
+            assert!(matches!(error, Error::Unencodable { index: 2, .. }), "{error}");
+            assert!(encoder.encode_constant(value, 2f64.powi(scale), primes).is_err());
+        }
+        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 2f64.powi(49)] {
+            assert!(matches!(encoder.encode(&[0.0], scale, 1), Err(Error::ScaleOutOfRange { .. })), "{scale}");
+            assert!(matches!(encoder.encode_constant(0.0, scale, 1), Err(Error::ScaleOutOfRange { .. })), "{scale}");
+        }
+        for primes in [0, 3] {
+            assert!(matches!(encoder.encode(&[0.0], 2.0, primes), Err(Error::InvalidArgument { name: "primes", .. })));
+        }
+        assert!(matches!(encoder.encode(&[0.0; 2049], 2.0, 1), Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(encoder.decode(&Plaintext::Bfv(vec![1])), Err(Error::ParametersMismatch { .. })));
+    }
+
+    #[test]
+    fn an_overflow_of_the_modulus_is_seen_when_decoding() {
+        for bit_sizes in [&[50][..], &[50, 40], &[50, 40, 40]] {
+            let encoder = encoder(bit_sizes);
+            let primes = bit_sizes.len();
+            // Multiplying the polynomial by 2^30 wraps every coefficient around the modulus.
+            let scale = 2f64.powi(bit_sizes.iter().sum::<u32>() as i32 - 10);
+            let Plaintext::Ckks { mut data, .. } = encoder.encode(&wave(2048, 8.0), scale, primes).unwrap() else {
+                unreachable!()
+            };
+            for (row, table) in data.chunks_exact_mut(4096).zip(encoder.context.tables()) {
+                table.kernels().mul_scalar_assign(row, 1 << 30);
+            }
+            let wrapped = Plaintext::Ckks { primes, scale, data };
+            assert!(matches!(encoder.decode(&wrapped), Err(Error::ScaleOutOfRange { .. })));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn rounding_is_exact(value in -1e60..1e60f64, shift in 0i32..200) {
+            let q = Modulus::new(0xffffee001).unwrap();
+            let value = value / 2f64.powi(shift);
+            for largest in [value.abs(), 1e60] {
+                let residue = Rounding::new(q, largest).residue(value);
+                let exact = num_bigint::BigInt::from(value.round() as i128);
+                if value.abs() < 1e38 {
+                    let modulus = num_bigint::BigInt::from(q.value());
+                    prop_assert_eq!(num_bigint::BigInt::from(residue), ((exact % &modulus) + &modulus) % &modulus);
+                }
+            }
+        }
+    }
+}
