@@ -9,6 +9,7 @@ pub mod kernels;
 pub mod modulus;
 pub mod ntt;
 pub mod primes;
+pub mod rns;
 
 pub use automorphism::Automorphism;
 pub use backend::Backend;
@@ -16,6 +17,7 @@ pub use crt::Crt;
 pub use kernels::Kernels;
 pub use modulus::Modulus;
 pub use ntt::NttTable;
+pub use rns::{BaseConverter, RnsBasis};
 
 /// A buffer of residues, aligned to a cache line so that vector loads never straddle two.
 pub type Residues = AVec<u64, ConstAlign<64>>;

@@ -7,7 +7,7 @@ use super::*;
 
 /// The modulus and lengths that a case runs at: a vector's worth, odd tails, none at all.
 fn cases() -> impl Strategy<Value = (Modulus, usize, u64)> {
-    let modulus = (2u32..=61).prop_flat_map(|bits| (1u64 << (bits - 1)..1 << bits)).prop_filter("from 2", |&q| q >= 2);
+    let modulus = (2u32..=61).prop_flat_map(|bits| 1u64 << (bits - 1)..1 << bits).prop_filter("from 2", |&q| q >= 2);
     (modulus, 0usize..70, any::<u64>()).prop_map(|(q, len, seed)| (Modulus::new(q).unwrap(), len, seed))
 }
 
