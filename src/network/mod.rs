@@ -10,15 +10,19 @@
 //! | [`affine`] | builds and fuses the affine maps |
 //! | [`model`] | checks shapes, evaluates in double precision, measures ranges |
 //! | [`fusion`] | finds the cheapest way to fuse the affine maps of a network |
+//! | [`quantize`] | rounds weights to integers, for encodings that hold no fractions |
 //! | [`simulate`] | evaluates exactly in the plaintext ring of BFV: what encryption would give |
 
 pub mod activation;
 pub mod affine;
 pub mod fusion;
 pub mod model;
+pub mod quantize;
 pub mod simulate;
 
 pub use activation::Activation;
 pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d};
 pub use fusion::Fusion;
 pub use model::{Layer, Network, Operation, Ranges};
+pub use quantize::{IntegerAffine, IntegerNetwork, IntegerOperation};
+pub use simulate::{PlainRing, Simulator};
