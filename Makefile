@@ -58,7 +58,7 @@ $(STAMPS)/check: $(STAMPS)/build
 	touch $@
 
 # Last, and a step of its own: PyTorch brings gigabytes of CUDA libraries, without which it does not import.
-$(STAMPS)/torch: $(STAMPS)/package $(STAMPS)/check
+$(STAMPS)/torch: $(STAMPS)/build | $(STAMPS)/package $(STAMPS)/check
 	$(PIP) install -q --group torch
 	touch $@
 

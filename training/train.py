@@ -10,6 +10,11 @@ split, which nothing is chosen by.
 A network that will run on encrypted images may use only additions and multiplications. As in the paper, it is made in
 two steps: a plain network with ReLU and max pooling is trained, then ReLU becomes a square, max pooling becomes
 average pooling, and the network is trained again from the plain one's weights.
+
+The fractional encoder turns a number into its binary digits, and each product of two numbers adds up about as many
+products of digits as the sparser of them has nonzero digits. So the numbers are kept short, which costs almost no
+accuracy and keeps those sums far below the plaintext modulus: pixels enter as multiples of 1/256, and the weights of
+the approximated networks are trained as multiples of a power of two (straight-through, Bengio et al. 2013).
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +32,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from pycrcnn import datasets
 
@@ -34,6 +41,8 @@ log = logging.getLogger("train")
 MODELS = Path(__file__).resolve().parents[1] / "python" / "pycrcnn" / "models"
 BATCH = 64
 LEARNING_RATE = 1e-3
+PIXEL_SCALE = 1 / 256
+"""A pixel has eight binary digits then; divided by 255 it would have as many as the encoding keeps."""
 CALM_RANGE = 4.0
 """Inputs of a square beyond this magnitude are penalised: a square doubles the digits that the encoding has to hold."""
 RANGE_PENALTY = 0.01
@@ -44,6 +53,17 @@ class Square(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102 - PyTorch's own
         return x * x
+
+
+class Grid(nn.Module):
+    """Rounds to multiples of 2^-bits; gradients pass as if nothing had been rounded."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.step = 2.0**-bits
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102 - PyTorch's own
+        return x + (torch.round(x / self.step) * self.step - x).detach()
 
 
 def five_layer(activation: type[nn.Module], pool: type[nn.Module]) -> nn.Sequential:
@@ -92,6 +112,11 @@ class Recipe:
     start: str | None = None
     """The network whose weights this one starts from."""
     epochs: int = 20
+    fraction_bits: int | None = None
+    """Weights are multiples of 2^-fraction_bits."""
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    """Together with the weight decay it keeps the logits, and so the digits, small."""
     shift: int = 0
     """Images are moved by up to this many pixels, another way for each batch."""
 
@@ -106,9 +131,11 @@ RECIPES = {
 
 
 def tensors(dataset: str, split: datasets.Split) -> tuple[Tensor, Tensor]:
-    """Images as float32 [n, 1, 28, 28] in [0, 1], and labels."""
+    """Images as float32 [n, 1, 28, 28] in [0, 1), and labels."""
     images, labels = datasets.load(dataset, split)
-    return torch.from_numpy(images.astype("float32") / 255).unsqueeze(1), torch.from_numpy(labels.astype("int64"))
+    return torch.from_numpy(images.astype("float32") * PIXEL_SCALE).unsqueeze(1), torch.from_numpy(
+        labels.astype("int64")
+    )
 
 
 def accuracy(net: nn.Sequential, images: Tensor, labels: Tensor) -> float:
@@ -141,12 +168,23 @@ def forward(net: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
     return x, penalty
 
 
+@contextmanager
+def on_grid(net: nn.Sequential, bits: int) -> Iterator[None]:
+    """Keep every weight and bias a multiple of 2^-bits, during and after."""
+    parameters = [(layer, name) for layer in net for name, _ in layer.named_parameters()]
+    for layer, name in parameters:
+        parametrize.register_parametrization(layer, name, Grid(bits))
+    yield
+    for layer, name in parameters:
+        parametrize.remove_parametrizations(layer, name)
+
+
 def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> None:
     """Adam with a cosine schedule on the training split."""
     images, labels = tensors(recipe.dataset, "train")
     test_images, test_labels = tensors(recipe.dataset, "test")
     steps = recipe.epochs * -(-len(images) // BATCH)
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, recipe.epochs + 1):
         started, total = time.monotonic(), 0.0
@@ -156,7 +194,7 @@ def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> Non
                 dy, dx = torch.randint(-recipe.shift, recipe.shift + 1, (2,), generator=generator).tolist()
                 x = x.roll((dy, dx), (2, 3))
             logits, penalty = forward(net, x)
-            loss = functional.cross_entropy(logits, labels[batch])
+            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             (loss + RANGE_PENALTY * penalty).backward()
             optimizer.step()
@@ -214,13 +252,18 @@ def make(name: str, directory: Path, seed: int) -> None:
     if recipe.start:
         net.load_state_dict(load_file(directory / f"{recipe.start}.safetensors"))
     log.info("%s", name)
-    train(net, recipe, generator)
+    if recipe.fraction_bits is None:
+        train(net, recipe, generator)
+    else:
+        with on_grid(net, recipe.fraction_bits):
+            train(net, recipe, generator)
     test_images, test_labels = tensors(recipe.dataset, "test")
     metadata = {
         "name": name,
         "architecture": json.dumps(architecture(net)),
         "input_shape": json.dumps([1, 28, 28]),
-        "normalisation": json.dumps({"scale": 1 / 255, "offset": 0.0}),
+        "normalisation": json.dumps({"scale": PIXEL_SCALE, "offset": 0.0}),
+        "fraction_bits": json.dumps(recipe.fraction_bits),
         "dataset": recipe.dataset,
         "accuracy": json.dumps(accuracy(net, test_images, test_labels)),
         "largest_magnitudes": json.dumps(magnitudes(net, tensors(recipe.dataset, "train")[0])),
