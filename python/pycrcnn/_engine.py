@@ -134,8 +134,7 @@ class Engine:
 
     def generate_keys(self) -> None:
         """Makes a secret and a public key, in place of those that were there."""
-        self.secret_key = _native.generate_secret_key(self.context)
-        self.public_key = _native.generate_public_key(self.context, self.secret_key)
+        self.secret_key, self.public_key = _native.generate_keys(self.context)
         self.evaluation_keys = None
         self.key_id = secrets.token_hex(8)
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod affine_map;
 mod context;
+mod encryption;
 mod errors;
 mod evaluator;
 mod keys;
@@ -21,9 +22,11 @@ mod _native {
     #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
     #[pymodule_export]
+    use super::encryption::{decrypt, encrypt, noise_budget};
+    #[pymodule_export]
     use super::evaluator::Evaluator;
     #[pymodule_export]
-    use super::keys::{EvaluationKeys, PublicKey, SecretKey};
+    use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
     #[pymodule_export]
     use super::values::{Ciphertext, Plaintext};
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::context::Context;
 use crate::scheme::{self, Form};
+use crate::seal::wire::{self, Compression, Limits};
 
 /// An encoded message.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -13,8 +15,26 @@ pub struct Plaintext {
     pub inner: Arc<scheme::Plaintext>,
 }
 
+impl From<scheme::Plaintext> for Plaintext {
+    fn from(plaintext: scheme::Plaintext) -> Self {
+        Self { inner: Arc::new(plaintext) }
+    }
+}
+
 #[pymethods]
 impl Plaintext {
+    /// A plaintext from SEAL's bytes, checked against the parameters.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, context: &Context, data: &[u8]) -> PyResult<Self> {
+        Ok(py.detach(|| wire::read_plaintext(&context.inner, data, Limits::CONTEXT))?.into())
+    }
+
+    /// The plaintext in SEAL's format.
+    fn to_bytes<'py>(&self, py: Python<'py>, context: &Context) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| wire::write_plaintext(&context.inner, &self.inner, Compression::None))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// Whether the plaintext fits the parameters.
     fn belongs_to(&self, context: &Context) -> bool {
         self.inner.is_valid_for(&context.inner)
@@ -44,6 +64,19 @@ impl From<scheme::Ciphertext> for Ciphertext {
 
 #[pymethods]
 impl Ciphertext {
+    /// A ciphertext from SEAL's bytes, checked against the parameters.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, context: &Context, data: &[u8]) -> PyResult<Self> {
+        Ok(py.detach(|| wire::read_ciphertext(&context.inner, data, Limits::CONTEXT))?.into())
+    }
+
+    /// The ciphertext in SEAL's format.
+    #[pyo3(signature = (compress=true))]
+    fn to_bytes<'py>(&self, py: Python<'py>, compress: bool) -> Bound<'py, PyBytes> {
+        let compression = if compress { Compression::Zstd } else { Compression::None };
+        PyBytes::new(py, &py.detach(|| wire::write_ciphertext(&self.inner, compression)))
+    }
+
     /// The number of polynomials.
     #[getter]
     fn size(&self) -> usize {
