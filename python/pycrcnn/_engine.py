@@ -294,8 +294,8 @@ class Engine:
         _check_shape(affine_map, array.shape)
         inputs, encoding, divisor, key_id = self._aligned(list(array.flat))
         weight_scale, rescale = self._weight_scale(inputs)
-        handles = self.evaluator.affine(
-            self.encoder(encoding), affine_map, inputs, divisor, weight_scale, self.threads
+        handles = _native.affine(
+            self.context, self.encoder(encoding), affine_map, inputs, divisor, weight_scale, self.threads
         )
         if rescale:
             handles = self._rescaled(handles)
@@ -313,7 +313,7 @@ class Engine:
         inputs, encoding, divisor, key_id = self._aligned(list(array.flat))
         by_sums = encoding is not Encoding.FRACTIONAL
         affine_map = build(1.0 if by_sums else 1 / area)
-        handles = self.evaluator.affine(self.encoder(encoding), affine_map, inputs, 1, 1.0, self.threads)
+        handles = _native.affine(self.context, self.encoder(encoding), affine_map, inputs, 1, 1.0, self.threads)
         kept = divisor * area if by_sums else divisor
         wrapped = [PyCtxt._make(self, handle, encoding, kept, key_id) for handle in handles]
         return objects_from(wrapped, (array.shape[0], *affine_map.output_shape))
@@ -405,8 +405,8 @@ class Engine:
         # A product by 1 at scale 1 costs no level.
         shift = _native.AffineMap.linear(np.ones((1, 1)), np.array([number if operation == "add" else -number]))
         handle = a._bind(self)
-        [sum_] = self.evaluator.affine(
-            self.encoder(a._encoding), shift, [handle], a._divisor, float(a._divisor), self.threads
+        [sum_] = _native.affine(
+            self.context, self.encoder(a._encoding), shift, [handle], a._divisor, float(a._divisor), self.threads
         )
         return PyCtxt._make(self, sum_.with_scale(handle.scale), a._encoding, a._divisor, a._key_id)
 
@@ -461,7 +461,7 @@ class Engine:
         if factor == 1:
             return handle
         product = _native.AffineMap.linear(np.array([[float(factor)]]), None)
-        [handle] = self.evaluator.affine(self.encoder(ciphertext._encoding), product, [handle], 1, 1.0, self.threads)
+        [handle] = _native.affine(self.context, self.encoder(ciphertext._encoding), product, [handle], 1, 1.0, self.threads)
         return handle
 
     def _same_level(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
@@ -484,7 +484,7 @@ class Engine:
             weight_scale, rescale = self._weight_scale([handle])
             if not rescale:
                 raise OperandError("scales differ and no level is left to match them; choose a longer modulus chain")
-            product = self.evaluator.affine(encoder, one, [handle], 1, weight_scale, self.threads)
+            product = _native.affine(self.context, encoder, one, [handle], 1, weight_scale, self.threads)
             matched += self._rescaled(product)
         return matched
 
@@ -500,8 +500,8 @@ class Engine:
         constant = _native.AffineMap.linear(np.zeros((1, 1)), np.array([number]))
         scale = like.scale if encoding is Encoding.CKKS else 1.0
         zero = self.evaluator.zero(like.primes, 1.0)
-        [handle] = self.evaluator.affine(
-            self.encoder(encoding), constant, [zero], divisor, scale * divisor if scale != 1.0 else 1.0, self.threads
+        [handle] = _native.affine(
+            self.context, self.encoder(encoding), constant, [zero], divisor, scale * divisor if scale != 1.0 else 1.0, self.threads
         )
         return handle.with_scale(like.scale)
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArray4, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArray4,
+    PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 
 use super::work;
@@ -63,7 +66,11 @@ impl AffineMap {
     /// A fully connected layer by weights `[out, in]`.
     #[staticmethod]
     #[pyo3(signature = (weights, bias=None))]
-    fn linear(py: Python<'_>, weights: PyReadonlyArray2<'_, f64>, bias: Option<PyReadonlyArray1<'_, f64>>) -> PyResult<Self> {
+    fn linear(
+        py: Python<'_>,
+        weights: PyReadonlyArray2<'_, f64>,
+        bias: Option<PyReadonlyArray1<'_, f64>>,
+    ) -> PyResult<Self> {
         let shape = weights.shape().try_into()?;
         let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
         Ok(py.detach(|| affine::AffineMap::linear(weights, shape, bias))?.into())
@@ -77,7 +84,12 @@ impl AffineMap {
 
     /// W x + b of one tensor or of several, one after the other.
     #[pyo3(signature = (values, threads=0))]
-    fn apply<'py>(&self, py: Python<'py>, values: PyReadonlyArray1<'py, f64>, threads: usize) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        values: PyReadonlyArray1<'py, f64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (map, values) = (self.inner.clone(), values.as_slice()?);
         Ok(work::run(py, threads, |_| map.apply(values))?.into_pyarray(py))
     }
@@ -101,6 +113,11 @@ impl AffineMap {
     }
 
     fn __repr__(&self) -> String {
-        format!("AffineMap({:?} to {:?}, {} weights)", self.inner.input_shape(), self.inner.output_shape(), self.inner.nonzeros())
+        format!(
+            "AffineMap({:?} to {:?}, {} weights)",
+            self.inner.input_shape(),
+            self.inner.output_shape(),
+            self.inner.nonzeros()
+        )
     }
 }

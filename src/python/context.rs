@@ -96,7 +96,13 @@ impl Context {
             Scheme::Bfv => format!(", plain_modulus={}", p.plain_modulus()),
             Scheme::Ckks => String::new(),
         };
-        format!("Context({}, degree={}, {} primes of {} bits in all{t})", self.scheme(), p.degree(), p.moduli().len(), p.modulus_bits())
+        format!(
+            "Context({}, degree={}, {} primes of {} bits in all{t})",
+            self.scheme(),
+            p.degree(),
+            p.moduli().len(),
+            p.modulus_bits()
+        )
     }
 }
 

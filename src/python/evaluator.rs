@@ -43,7 +43,13 @@ impl Evaluator {
 
     /// a * b, element by element.
     #[pyo3(signature = (a, b, threads=0))]
-    fn multiply(&self, py: Python<'_>, a: Ciphertexts<'_>, b: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn multiply(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        b: Ciphertexts<'_>,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.pairs(py, threads, &a, &b, |e, x, y| e.multiply(x, y))
     }
 
@@ -61,25 +67,49 @@ impl Evaluator {
 
     /// a + p, element by element.
     #[pyo3(signature = (a, plaintexts, threads=0))]
-    fn add_plain(&self, py: Python<'_>, a: Ciphertexts<'_>, plaintexts: Vec<PyRef<'_, Plaintext>>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn add_plain(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        plaintexts: Vec<PyRef<'_, Plaintext>>,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.add_plain(x, p))
     }
 
     /// a - p, element by element.
     #[pyo3(signature = (a, plaintexts, threads=0))]
-    fn sub_plain(&self, py: Python<'_>, a: Ciphertexts<'_>, plaintexts: Vec<PyRef<'_, Plaintext>>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn sub_plain(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        plaintexts: Vec<PyRef<'_, Plaintext>>,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.sub_plain(x, p))
     }
 
     /// a * p, element by element.
     #[pyo3(signature = (a, plaintexts, threads=0))]
-    fn multiply_plain(&self, py: Python<'_>, a: Ciphertexts<'_>, plaintexts: Vec<PyRef<'_, Plaintext>>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn multiply_plain(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        plaintexts: Vec<PyRef<'_, Plaintext>>,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.multiply_plain(x, p))
     }
 
     /// Each element back to two polynomials.
     #[pyo3(signature = (a, keys, threads=0))]
-    fn relinearize(&self, py: Python<'_>, a: Ciphertexts<'_>, keys: &EvaluationKeys, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn relinearize(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        keys: &EvaluationKeys,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         let keys = keys.inner.clone();
         self.each(py, threads, &a, move |e, x| e.relinearize(x, &keys))
     }
@@ -92,7 +122,13 @@ impl Evaluator {
 
     /// Each element at the level with `primes` primes.
     #[pyo3(signature = (a, primes, threads=0))]
-    fn mod_switch(&self, py: Python<'_>, a: Ciphertexts<'_>, primes: usize, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn mod_switch(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        primes: usize,
+        threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.each(py, threads, &a, move |e, x| e.mod_switch_to(x, primes))
     }
 
@@ -143,7 +179,9 @@ impl Evaluator {
         threads: usize,
         a: &[PyRef<'_, Ciphertext>],
         b: &[PyRef<'_, Ciphertext>],
-        operation: impl Fn(&evaluator::Evaluator, &scheme::Ciphertext, &scheme::Ciphertext) -> Result<scheme::Ciphertext> + Sync + Send,
+        operation: impl Fn(&evaluator::Evaluator, &scheme::Ciphertext, &scheme::Ciphertext) -> Result<scheme::Ciphertext>
+        + Sync
+        + Send,
     ) -> PyResult<Vec<Ciphertext>> {
         same_length(a.len(), b.len())?;
         let pairs: Vec<_> = a.iter().zip(b).map(|(x, y)| (x.inner.clone(), y.inner.clone())).collect();
@@ -156,7 +194,9 @@ impl Evaluator {
         threads: usize,
         a: &[PyRef<'_, Ciphertext>],
         plaintexts: &[PyRef<'_, Plaintext>],
-        operation: impl Fn(&evaluator::Evaluator, &scheme::Ciphertext, &scheme::Plaintext) -> Result<scheme::Ciphertext> + Sync + Send,
+        operation: impl Fn(&evaluator::Evaluator, &scheme::Ciphertext, &scheme::Plaintext) -> Result<scheme::Ciphertext>
+        + Sync
+        + Send,
     ) -> PyResult<Vec<Ciphertext>> {
         same_length(a.len(), plaintexts.len())?;
         let pairs: Vec<_> = a.iter().zip(plaintexts).map(|(x, p)| (x.inner.clone(), p.inner.clone())).collect();
@@ -187,5 +227,9 @@ fn same_length(left: usize, right: usize) -> Result<()> {
     if left == right {
         return Ok(());
     }
-    Err(Error::ShapeMismatch { operation: "element-wise operation", expected: format!("lists of {left} elements"), got: vec![right] })
+    Err(Error::ShapeMismatch {
+        operation: "element-wise operation",
+        expected: format!("lists of {left} elements"),
+        got: vec![right],
+    })
 }

@@ -33,7 +33,9 @@ impl SecretKey {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err("a secret key is not pickled; to_secret_bytes() writes it where only its owner can read"))
+        Err(PyTypeError::new_err(
+            "a secret key is not pickled; to_secret_bytes() writes it where only its owner can read",
+        ))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -150,8 +152,10 @@ fn write_evaluation_keys(context: &scheme::Context, keys: &scheme::EvaluationKey
 }
 
 fn read_evaluation_keys(context: &scheme::Context, bytes: &[u8]) -> Result<scheme::EvaluationKeys> {
-    let malformed = |offset, reason: &str| Error::Malformed { object: "evaluation keys", offset, reason: reason.into() };
-    let (lengths, rest) = bytes.split_at_checked(16).ok_or_else(|| malformed(bytes.len(), "the lengths are cut off"))?;
+    let malformed =
+        |offset, reason: &str| Error::Malformed { object: "evaluation keys", offset, reason: reason.into() };
+    let (lengths, rest) =
+        bytes.split_at_checked(16).ok_or_else(|| malformed(bytes.len(), "the lengths are cut off"))?;
     let length = |i: usize| lengths[8 * i..8 * i + 8].iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
     let (first, second) = (length(0), length(1));
     if first.checked_add(second) != Some(rest.len() as u64) {

@@ -6,8 +6,10 @@
 
 use pyo3::prelude::*;
 
+mod affine;
 mod affine_map;
 mod context;
+mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
@@ -18,9 +20,13 @@ mod work;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::affine::affine;
+    #[pymodule_export]
     use super::affine_map::AffineMap;
     #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
+    #[pymodule_export]
+    use super::encoders::{BatchEncoder, CkksEncoder, FractionalEncoder, IntegerEncoder, ScalarEncoder};
     #[pymodule_export]
     use super::encryption::{decrypt, encrypt, noise_budget};
     #[pymodule_export]

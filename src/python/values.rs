@@ -117,7 +117,9 @@ impl Ciphertext {
     /// Whether the ciphertext was made for the parameters.
     fn belongs_to(&self, context: &Context) -> bool {
         let (c, context) = (&self.inner, &context.inner);
-        c.degree() == context.degree() && context.primes_of(&c.parms_id()) == Some(c.primes()) && c.primes() <= context.data_primes()
+        c.degree() == context.degree()
+            && context.primes_of(&c.parms_id()) == Some(c.primes())
+            && c.primes() <= context.data_primes()
     }
 
     fn __repr__(&self) -> String {

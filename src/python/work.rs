@@ -14,7 +14,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// Runs `work` on a pool of `threads` threads (0: all cores) while this thread waits, without the GIL,
 /// and passes Ctrl-C on: the work is cancelled at its next checkpoint, and the signal's own exception
 /// is raised.
-pub fn run<R: Send>(py: Python<'_>, threads: usize, work: impl FnOnce(&Cancellation) -> Result<R> + Send) -> PyResult<R> {
+pub fn run<R: Send>(
+    py: Python<'_>,
+    threads: usize,
+    work: impl FnOnce(&Cancellation) -> Result<R> + Send,
+) -> PyResult<R> {
     let cancellation = Cancellation::new();
     let (outcome, signal) = py.detach(|| {
         std::thread::scope(|scope| {
