@@ -19,7 +19,7 @@ pub struct Automorphism {
 pub fn rotation_element(degree: usize, steps: i64) -> u64 {
     let order = (degree as i64 / 2).max(1);
     let mask = 2 * degree as u64 - 1;
-    (0..steps.rem_euclid(order)).fold(1, |element, _| element * GENERATOR & mask)
+    (0..steps.rem_euclid(order)).fold(1, |element, _| (element * GENERATOR) & mask)
 }
 
 /// The Galois element that swaps the two rows of slots: for CKKS, complex conjugation.
@@ -41,7 +41,7 @@ impl Automorphism {
             });
         }
         let order = 2 * degree as u64;
-        if element % 2 == 0 || element >= order {
+        if element.is_multiple_of(2) || element >= order {
             return Err(Error::InvalidArgument {
                 name: "galois_element",
                 reason: format!("{element} is not an odd number below 2N = {order}"),

@@ -116,12 +116,6 @@ impl Arithmetic {
         }
     }
 
-    /// 0.
-    #[inline(always)]
-    pub(crate) fn zero(&self) -> __m512i {
-        self.zero
-    }
-
     /// a + b, residues.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -165,6 +159,13 @@ impl Arithmetic {
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(crate) fn mul_constant_lazy(&self, x: __m512i, constant: (__m512i, __m512i)) -> __m512i {
         _mm512_and_si512(self.mul_constant_unmasked(x, constant), self.mask)
+    }
+
+    /// The factor of [`mul_constant`](Arithmetic::mul_constant) and its like.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(crate) fn constant(&self, m: &Modulus52, w: u64) -> (__m512i, __m512i) {
+        (broadcast(w), broadcast(companion(w, m.q)))
     }
 
     /// x w for x < 2^52.

@@ -5,6 +5,8 @@
 //! environment variable `PYCRCNN_BACKEND` names another.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 
 use std::sync::OnceLock;

@@ -5,14 +5,18 @@
 //! same on every backend, bit for bit.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod ifma;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use super::backend::Backend;
 #[cfg(target_arch = "x86_64")]
-use super::backend::ifma::Modulus52;
+use super::backend::{avx2::Modulus50, ifma::Modulus52};
 use super::modulus::Modulus;
 use crate::error::Result;
 
@@ -31,6 +35,8 @@ pub struct Kernels {
 enum Implementation {
     Portable,
     #[cfg(target_arch = "x86_64")]
+    Avx2(Modulus50),
+    #[cfg(target_arch = "x86_64")]
     Ifma(Modulus52),
 }
 
@@ -38,6 +44,8 @@ impl Implementation {
     /// `backend` must be available.
     fn new(modulus: Modulus, backend: Backend) -> Self {
         match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => Modulus50::new(modulus).map(Implementation::Avx2),
             #[cfg(target_arch = "x86_64")]
             Backend::Avx512Ifma => Modulus52::new(modulus).map(Implementation::Ifma),
             _ => None,
@@ -52,8 +60,11 @@ macro_rules! dispatch {
         match &$self.implementation {
             Implementation::Portable => portable::$kernel($self.modulus, $($argument),*),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Kernels::with_backend` makes this variant only where the backend is available,
-            // that is, where this machine has the instruction sets that the kernel is compiled for.
+            // SAFETY: `Kernels::with_backend` makes the vector variants only where the backend is
+            // available, that is, where this machine has the instruction sets that the kernel needs.
+            Implementation::Avx2(q) => unsafe { avx2::$kernel(q, $($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
             Implementation::Ifma(q) => unsafe { ifma::$kernel(q, $($argument),*) },
         }
     };

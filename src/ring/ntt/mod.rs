@@ -9,6 +9,8 @@
 //! 2k and 2k + 1 on its own halves, and node k's constant is root^rev(k).
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod ifma;
 mod portable;
 #[cfg(test)]
@@ -32,6 +34,8 @@ pub struct NttTable {
 #[derive(Debug, Clone)]
 enum Constants {
     Portable(portable::Constants),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Constants),
     #[cfg(target_arch = "x86_64")]
     Ifma(ifma::Constants),
 }
@@ -151,6 +155,10 @@ impl NttTable {
             Constants::Portable(constants) => constants.forward(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Constants::new` makes this variant only after `Kernels::with_backend` has found
+            // AVX2 and FMA on this machine.
+            Constants::Avx2(constants) => unsafe { constants.forward(x) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Constants::new` makes this variant only after `Kernels::with_backend` has found
             // AVX-512 F, DQ, VL and IFMA on this machine.
             Constants::Ifma(constants) => unsafe { constants.forward(x) },
         }
@@ -166,6 +174,9 @@ impl NttTable {
             Constants::Portable(constants) => constants.inverse(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as in `forward`.
+            Constants::Avx2(constants) => unsafe { constants.inverse(x) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as in `forward`.
             Constants::Ifma(constants) => unsafe { constants.inverse(x) },
         }
     }
@@ -175,6 +186,8 @@ impl Constants {
     /// `backend` must be available.
     fn new(powers: &Powers, backend: Backend) -> Self {
         match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => avx2::Constants::new(powers).map(Constants::Avx2),
             #[cfg(target_arch = "x86_64")]
             Backend::Avx512Ifma => ifma::Constants::new(powers).map(Constants::Ifma),
             _ => None,
