@@ -92,7 +92,7 @@ impl SealSession {
     pub fn generate_keys(&self) -> Result<(SecretKey, PublicKey)> {
         let generator = ffi::new_key_generator(&self.seal)?;
         let secret_key = ffi::secret_key_of(&generator)?;
-        let bytes = Zeroizing::new(Saved::save(&secret_key)?);
+        let bytes = Zeroizing::new(Saved::save(&secret_key, Compression::None)?);
         let secret_key = wire::read_secret_key(&self.context, &bytes, Limits::CONTEXT)?;
         Ok((secret_key, self.read_public_key(&generator)?))
     }
@@ -106,8 +106,16 @@ impl SealSession {
     }
 
     fn read_public_key(&self, generator: &Owned<ffi::KeyGenerator>) -> Result<PublicKey> {
-        let bytes = Saved::save(&ffi::create_public_key(generator, false)?)?;
+        let bytes = Saved::save(&ffi::create_public_key(generator, false)?, Compression::None)?;
         wire::read_public_key(&self.context, &bytes, Limits::CONTEXT)
+    }
+
+    /// The bytes of a new public key, half of them a seed.
+    ///
+    /// # Errors
+    /// As [`public_key`](SealSession::public_key).
+    pub fn compact_public_key(&self, secret_key: &SecretKey, compression: Compression) -> Result<Vec<u8>> {
+        Saved::save(&ffi::create_public_key(&self.generator(secret_key)?, true)?, compression)
     }
 
     /// The relinearisation key, from s^2 to s.
@@ -115,9 +123,21 @@ impl SealSession {
     /// # Errors
     /// [`Error::Unsupported`] where no prime is set aside, [`Error::ParametersMismatch`], [`Error::Seal`].
     pub fn relinearization_key(&self, secret_key: &SecretKey) -> Result<KeySwitchKey> {
+        let keys = self.relinearization_keys(secret_key, false)?;
+        wire::read_relinearization_key(&self.context, &Saved::save(&keys, Compression::None)?, Limits::CONTEXT)
+    }
+
+    /// The bytes of a new relinearisation key, half of them seeds.
+    ///
+    /// # Errors
+    /// As [`relinearization_key`](SealSession::relinearization_key).
+    pub fn compact_relinearization_key(&self, secret_key: &SecretKey, compression: Compression) -> Result<Vec<u8>> {
+        Saved::save(&self.relinearization_keys(secret_key, true)?, compression)
+    }
+
+    fn relinearization_keys(&self, secret_key: &SecretKey, save_seed: bool) -> Result<Owned<ffi::KSwitchKeys>> {
         self.needs_key_switching("making a relinearization key")?;
-        let bytes = Saved::save(&ffi::create_relin_keys(&self.generator(secret_key)?, false)?)?;
-        wire::read_relinearization_key(&self.context, &bytes, Limits::CONTEXT)
+        ffi::create_relin_keys(&self.generator(secret_key)?, save_seed)
     }
 
     /// Keys for the given Galois elements (odd, below 2N) and no others.
@@ -126,14 +146,36 @@ impl SealSession {
     /// [`Error::Unsupported`] where no prime is set aside, [`Error::InvalidArgument`] for a wrong element,
     /// [`Error::ParametersMismatch`], [`Error::Seal`].
     pub fn galois_keys(&self, secret_key: &SecretKey, elements: &[u32]) -> Result<BTreeMap<u32, KeySwitchKey>> {
+        let keys = self.seal_galois_keys(secret_key, elements, false)?;
+        wire::read_galois_keys(&self.context, &Saved::save(&keys, Compression::None)?, Limits::CONTEXT)
+    }
+
+    /// The bytes of new Galois keys, half of them seeds.
+    ///
+    /// # Errors
+    /// As [`galois_keys`](SealSession::galois_keys).
+    pub fn compact_galois_keys(
+        &self,
+        secret_key: &SecretKey,
+        elements: &[u32],
+        compression: Compression,
+    ) -> Result<Vec<u8>> {
+        Saved::save(&self.seal_galois_keys(secret_key, elements, true)?, compression)
+    }
+
+    fn seal_galois_keys(
+        &self,
+        secret_key: &SecretKey,
+        elements: &[u32],
+        save_seed: bool,
+    ) -> Result<Owned<ffi::KSwitchKeys>> {
         self.needs_key_switching("making Galois keys")?;
         let bound = 2 * self.context.degree() as u32;
         if let Some(element) = elements.iter().find(|&&element| element % 2 == 0 || element >= bound) {
             let reason = format!("Galois element {element} is not odd and below {bound}");
             return Err(Error::InvalidArgument { name: "elements", reason });
         }
-        let keys = ffi::create_galois_keys(&self.generator(secret_key)?, elements, false)?;
-        wire::read_galois_keys(&self.context, &Saved::save(&keys)?, Limits::CONTEXT)
+        ffi::create_galois_keys(&self.generator(secret_key)?, elements, save_seed)
     }
 
     /// Keys for rotations by the given steps.
@@ -168,13 +210,26 @@ impl SealSession {
         self.read_ciphertext(&self.symmetric(secret_key, plaintext, false)?)
     }
 
-    /// Encrypts under the secret key; SEAL's bytes keep the second polynomial as a seed.
+    /// Encrypts under the secret key, the second polynomial given by its seed.
     ///
     /// # Errors
     /// As [`encrypt`](SealSession::encrypt).
     pub fn encrypt_seeded(&self, secret_key: &SecretKey, plaintext: &Plaintext) -> Result<wire::SeededCiphertext> {
-        let bytes = Saved::save(&self.symmetric(secret_key, plaintext, true)?)?;
+        let bytes = self.compact_ciphertext(secret_key, plaintext, Compression::None)?;
         wire::read_seeded_ciphertext(&self.context, &bytes, Limits::CONTEXT)
+    }
+
+    /// The bytes of a seeded encryption, as SEAL saves them.
+    ///
+    /// # Errors
+    /// As [`encrypt`](SealSession::encrypt).
+    pub fn compact_ciphertext(
+        &self,
+        secret_key: &SecretKey,
+        plaintext: &Plaintext,
+        compression: Compression,
+    ) -> Result<Vec<u8>> {
+        Saved::save(&self.symmetric(secret_key, plaintext, true)?, compression)
     }
 
     fn symmetric(
@@ -339,11 +394,11 @@ impl SealSession {
     }
 
     pub(super) fn read_ciphertext(&self, ciphertext: &Owned<ffi::Ciphertext>) -> Result<Ciphertext> {
-        wire::read_ciphertext(&self.context, &Saved::save(ciphertext)?, Limits::CONTEXT)
+        wire::read_ciphertext(&self.context, &Saved::save(ciphertext, Compression::None)?, Limits::CONTEXT)
     }
 
     fn read_plaintext(&self, plaintext: &Owned<ffi::Plaintext>) -> Result<Plaintext> {
-        wire::read_plaintext(&self.context, &Saved::save(plaintext)?, Limits::CONTEXT)
+        wire::read_plaintext(&self.context, &Saved::save(plaintext, Compression::None)?, Limits::CONTEXT)
     }
 }
 

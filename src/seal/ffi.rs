@@ -10,6 +10,7 @@ use std::ptr::{NonNull, null_mut};
 // Links SEAL.
 use sealy as _;
 
+use super::wire::Compression;
 use crate::error::{Error, Result};
 use crate::scheme::ParmsId;
 
@@ -437,9 +438,9 @@ pub(super) fn ckks_decode(
 /// An object that SEAL saves and loads.
 pub(super) trait Saved: Class + Sized {
     /// Bytes that the object takes at most.
-    fn save_size(object: &Owned<Self>) -> Result<usize>;
-    /// The object as SEAL's bytes, uncompressed.
-    fn save(object: &Owned<Self>) -> Result<Vec<u8>>;
+    fn save_size(object: &Owned<Self>, compression: Compression) -> Result<usize>;
+    /// The object as SEAL's bytes.
+    fn save(object: &Owned<Self>, compression: Compression) -> Result<Vec<u8>>;
     /// Loads bytes, with SEAL's validation. They must be SEAL's or of this crate's writers.
     fn load(object: &mut Owned<Self>, context: &Owned<SealContext>, bytes: &[u8]) -> Result<()>;
 }
@@ -455,18 +456,18 @@ macro_rules! saved {
         }
         $(
             impl Saved for $class {
-                fn save_size(object: &Owned<Self>) -> Result<usize> {
+                fn save_size(object: &Owned<Self>, compression: Compression) -> Result<usize> {
                     let mut size = 0;
                     // SAFETY: SEAL writes one number.
-                    check(stringify!($size), unsafe { $size(object.c(), NO_COMPRESSION, &mut size) })?;
+                    check(stringify!($size), unsafe { $size(object.c(), compression as u8, &mut size) })?;
                     Ok(size as usize)
                 }
 
-                fn save(object: &Owned<Self>) -> Result<Vec<u8>> {
-                    let mut bytes = vec![0; Self::save_size(object)?];
+                fn save(object: &Owned<Self>, compression: Compression) -> Result<Vec<u8>> {
+                    let mut bytes = vec![0; Self::save_size(object, compression)?];
                     let (size, mut written) = (bytes.len() as u64, 0);
                     // SAFETY: SEAL writes at most `size` bytes to the buffer, and one number.
-                    let code = unsafe { $save(object.c(), bytes.as_mut_ptr(), size, NO_COMPRESSION, &mut written) };
+                    let code = unsafe { $save(object.c(), bytes.as_mut_ptr(), size, compression as u8, &mut written) };
                     check(stringify!($save), code)?;
                     bytes.truncate(written as usize);
                     Ok(bytes)
@@ -483,8 +484,6 @@ macro_rules! saved {
         )*
     };
 }
-
-const NO_COMPRESSION: u8 = 0;
 
 saved! {
     SecretKey: SecretKey_SaveSize, SecretKey_Save, SecretKey_Load;

@@ -13,7 +13,9 @@ pub mod blake2xb;
 pub mod bridge;
 mod evaluator;
 mod ffi;
+mod oracle;
 pub mod wire;
 
 pub use bridge::SealSession;
+pub use oracle::Object;
 pub use evaluator::{Evaluator, Keys, Loaded, LoadedPlaintext};

@@ -4,14 +4,16 @@ use super::envelope::{Compression, HEADER, Limits, buffer, open, put_header, sea
 use super::reader::Reader;
 use super::seeded::{SEED_SIZE, Seed};
 use crate::error::Result;
-use crate::ring::Residues;
+use crate::ring::{Modulus, Residues, zeros};
 use crate::scheme::{Ciphertext, Context, Form, ParmsId, Scheme};
 
+/// Why a parms_id is refused.
+pub(super) const FOREIGN: &str = "its parms_id belongs to other encryption parameters or another level";
 /// Bytes of the members before the array: parms_id, form, five words.
 const METADATA: usize = 32 + 1 + 5 * 8;
 
 /// The fields in front of the residues.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Metadata {
     pub parms_id: ParmsId,
     pub form: Form,
@@ -25,9 +27,8 @@ impl Metadata {
     /// Reads the fields and checks them against the context; `most_primes` is the highest level allowed.
     pub fn read(reader: &mut Reader<'_>, context: &Context, most_primes: usize) -> Result<Self> {
         let parms_id = reader.parms_id()?;
-        let primes = context.primes_of(&parms_id).filter(|&primes| primes <= most_primes).ok_or_else(|| {
-            reader.malformed(32, "its parms_id belongs to other encryption parameters or another level".into())
-        })?;
+        let level = context.primes_of(&parms_id).filter(|&primes| primes <= most_primes);
+        let primes = level.ok_or_else(|| reader.malformed(32, FOREIGN.into()))?;
         let form = match reader.u8()? {
             0 => Form::Coefficient,
             1 => Form::Ntt,
@@ -59,22 +60,35 @@ impl Metadata {
         put_words(out, &[self.size as u64, self.degree as u64, self.primes as u64, self.scale.to_bits(), 1]);
     }
 
-    /// Reads the array; seeded ciphertexts are expanded.
-    pub fn read_data(&self, reader: &mut Reader<'_>, context: &Context) -> Result<Residues> {
-        let per_polynomial = self.primes * self.degree;
-        let moduli = (0..self.primes).map(|j| context.modulus(j));
+    /// Words of all polynomials.
+    pub fn words(&self) -> usize {
+        self.size * self.primes * self.degree
+    }
+
+    fn moduli<'a>(&self, context: &'a Context) -> impl Iterator<Item = Modulus> + use<'a> {
+        (0..self.primes).map(|j| context.modulus(j))
+    }
+
+    /// A buffer for the residues, once so many bytes are there, if that can be known, that they may be.
+    pub fn allocate(&self, reader: &Reader<'_>) -> Result<Residues> {
+        let seeded = self.size == 2;
+        let least = self.words() as u64 * 8 / (1 + u64::from(seeded));
+        reader.expect_bytes(least).map(|()| zeros(self.words()))
+    }
+
+    /// Reads the array into a buffer of [`words`](Metadata::words); what is given by a seed is expanded.
+    pub fn read_data(&self, reader: &mut Reader<'_>, context: &Context, out: &mut [u64]) -> Result<()> {
+        let polynomial = self.primes * self.degree;
         let count = reader.array_header()?;
-        if count == self.size * per_polynomial {
-            return reader.residues(self.size, self.size, self.degree, moduli);
+        if count == self.words() as u64 {
+            return reader.residues(out, self.degree, self.moduli(context));
         }
-        if count != per_polynomial || self.size != 2 {
-            let wanted = self.size * per_polynomial;
-            return Err(reader.malformed(8, format!("an array of {count} words instead of {wanted}")));
+        if count != polynomial as u64 || self.size != 2 {
+            return Err(reader.malformed(8, format!("an array of {count} words instead of {}", self.words())));
         }
-        let mut data = reader.residues(1, 2, self.degree, moduli.clone())?;
-        let seed = Seed::read(reader)?;
-        seed.expand(self.degree, moduli, &mut data[per_polynomial..]);
-        Ok(data)
+        let (first, second) = out.split_at_mut(polynomial);
+        reader.residues(first, self.degree, self.moduli(context))?;
+        Seed::read(reader)?.expand(self.degree, self.moduli(context), second)
     }
 
     /// Bytes of an uncompressed object with these metadata, header included.
@@ -111,11 +125,10 @@ pub(super) fn put_array(out: &mut Vec<u8>, words: &[u64]) {
 /// [`Error::Malformed`](crate::Error::Malformed) with the offset, [`Error::TooLarge`](crate::Error::TooLarge).
 pub fn read_ciphertext(context: &Context, bytes: &[u8], limits: Limits) -> Result<Ciphertext> {
     const OBJECT: &str = "ciphertext";
-    let largest = object_size(*Ciphertext::SIZES.end(), context.data_primes(), context.degree());
-    let members = open(OBJECT, bytes, largest as u64, limits)?;
-    let mut reader = Reader::members(OBJECT, &members);
+    let mut reader = open(OBJECT, bytes, limits)?;
     let metadata = Metadata::read(&mut reader, context, context.data_primes())?;
-    let data = metadata.read_data(&mut reader, context)?;
+    let mut data = metadata.allocate(&reader)?;
+    metadata.read_data(&mut reader, context, &mut data)?;
     let Metadata { size, primes, form, scale, .. } = metadata;
     let ciphertext = Ciphertext::from_data(context, size, primes, form, scale, data)
         .ok_or_else(|| reader.malformed(0, "its array has the wrong length".into()))?;

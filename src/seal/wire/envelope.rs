@@ -1,18 +1,16 @@
 //! The header that every object starts with, and compression.
 
-use std::borrow::Cow;
-use std::io::{Read, Write};
+use std::io::Write;
 
 use super::reader::Reader;
+use super::source::Source;
 use crate::error::{Error, Result};
 
 /// Size of a header in bytes.
 pub(super) const HEADER: usize = 16;
 const MAGIC: u16 = 0xA15E;
-/// The version that this crate writes: SEAL 4.0.
+/// The version that this crate reads and writes: SEAL 4.0.
 const VERSION: [u8; 2] = [4, 0];
-/// zstd frames may ask for a window of up to 2^this bytes: SEAL's own need 2^21.
-const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How an object is compressed; the numbers are SEAL's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,25 +23,25 @@ pub enum Compression {
     Zstd = 2,
 }
 
+impl Compression {
+    /// All of them.
+    pub const ALL: [Compression; 3] = [Compression::None, Compression::Zlib, Compression::Zstd];
+}
+
 /// What a reader may take from outside.
 ///
-/// Whatever this says, a reader never allocates more than a small multiple of the largest object
-/// that the context allows.
+/// Apart from these limits a reader allocates no more than the object that it returns, whose size the
+/// context bounds, and what decompressors need (about 8 MiB). Only Galois keys can be really large:
+/// a context allows N of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// the largest object, in bytes, before and after decompression
+    /// the largest object in bytes, as given and decompressed
     pub max_bytes: u64,
 }
 
 impl Limits {
-    /// Only the context's own bounds.
+    /// Only the context's own bounds: for bytes that one made oneself.
     pub const CONTEXT: Limits = Limits { max_bytes: u64::MAX };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::CONTEXT
-    }
 }
 
 /// The fields of a header that vary.
@@ -85,97 +83,65 @@ pub(super) fn put_header(out: &mut Vec<u8>, compression: Compression, size: usiz
     out.extend_from_slice(&(size as u64).to_le_bytes());
 }
 
-/// Checks the outermost header and returns the members, decompressed where they are compressed.
-///
-/// `largest` is the size in bytes of the largest valid object, header included.
-pub(super) fn open<'a>(object: &'static str, bytes: &'a [u8], largest: u64, limits: Limits) -> Result<Cow<'a, [u8]>> {
-    let limit = largest.min(limits.max_bytes);
-    if bytes.len() as u64 > limits.max_bytes {
-        return Err(Error::TooLarge { object, size: bytes.len() as u64, limit: limits.max_bytes });
+/// Checks the outermost header; the reader returned stands at the first member.
+pub(super) fn open<'a>(object: &'static str, bytes: &'a [u8], limits: Limits) -> Result<Reader<'a>> {
+    let size = bytes.len() as u64;
+    if size > limits.max_bytes {
+        return Err(Error::TooLarge { object, size, limit: limits.max_bytes });
     }
-    let mut reader = Reader::new(object, bytes);
+    let mut reader = Reader::new(object, Source::Plain(bytes), limits);
     let header = Header::read(&mut reader)?;
-    if header.size != bytes.len() as u64 {
-        return Err(reader.malformed(8, format!("the header says {} bytes, {} are there", header.size, bytes.len())));
+    if header.size != size {
+        return Err(reader.malformed(8, format!("the header says {} bytes, {size} are there", header.size)));
     }
     let members = &bytes[HEADER..];
-    let room = limit.saturating_sub(HEADER as u64);
     match header.compression {
-        0 if bytes.len() as u64 > limit => Err(Error::TooLarge { object, size: bytes.len() as u64, limit }),
-        0 => Ok(Cow::Borrowed(members)),
-        1 => inflate_zlib(object, members, room).map(Cow::Owned),
-        2 => inflate_zstd(object, members, room).map(Cow::Owned),
+        0 => {}
+        1 => reader.switch_to(Source::zlib(members)),
+        2 => {
+            let source = Source::zstd(members).map_err(|error| reader.malformed(0, format!("zstd: {error}")))?;
+            reader.switch_to(source);
+        }
         other => {
             let reason = format!("unknown compression {other}; 0 (none), 1 (zlib) and 2 (zstd) exist");
-            Err(Error::Malformed { object, offset: 5, reason })
+            return Err(reader.malformed(HEADER - 5, reason));
         }
     }
+    Ok(reader)
 }
 
-fn inflate_zlib(object: &'static str, members: &[u8], room: u64) -> Result<Vec<u8>> {
-    let mut decoder = flate2::bufread::ZlibDecoder::new(members);
-    let inflated = inflate(object, "zlib", &mut decoder, room)?;
-    all_consumed(object, members, decoder.into_inner()).map(|()| inflated)
-}
-
-fn inflate_zstd(object: &'static str, members: &[u8], room: u64) -> Result<Vec<u8>> {
-    let unusable =
-        |error: std::io::Error| Error::Malformed { object, offset: HEADER, reason: format!("zstd: {error}") };
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(members).map_err(unusable)?.single_frame();
-    decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(unusable)?;
-    let inflated = inflate(object, "zstd", &mut decoder, room)?;
-    all_consumed(object, members, decoder.finish()).map(|()| inflated)
-}
-
-/// Decompresses at most `room` bytes.
-fn inflate(object: &'static str, name: &str, decoder: &mut impl Read, room: u64) -> Result<Vec<u8>> {
-    let mut inflated = Vec::new();
-    let outcome = decoder.take(room.saturating_add(1)).read_to_end(&mut inflated);
-    outcome.map_err(|error| Error::Malformed {
-        object,
-        offset: HEADER + inflated.len(),
-        reason: format!("{name} stream: {error}"),
-    })?;
-    let (size, limit) = (inflated.len() as u64, room);
-    if size > room {
-        return Err(Error::TooLarge { object, size: size + HEADER as u64, limit: limit + HEADER as u64 });
-    }
-    Ok(inflated)
-}
-
-fn all_consumed(object: &'static str, members: &[u8], rest: &[u8]) -> Result<()> {
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let offset = HEADER + members.len() - rest.len();
-    Err(Error::Malformed { object, offset, reason: format!("{} bytes follow the compressed data", rest.len()) })
-}
-
-/// Puts the header in front of members that were appended to `out` after [`HEADER`] bytes of room,
-/// compressing them if asked to.
+/// Puts the header in front of members that were appended to a [`buffer`], compressing them if asked to.
 pub(super) fn seal(mut out: Vec<u8>, compression: Compression) -> Vec<u8> {
-    let members = &out[HEADER..];
-    let compressed = match compression {
-        Compression::None => {
-            let mut header = Vec::with_capacity(HEADER);
-            put_header(&mut header, compression, out.len());
+    let compressed = compress(&out[HEADER..], compression);
+    let size = HEADER + compressed.as_ref().map_or(out.len() - HEADER, Vec::len);
+    let mut header = Vec::with_capacity(size);
+    put_header(&mut header, compression, size);
+    match compressed {
+        None => {
             out[..HEADER].copy_from_slice(&header);
-            return out;
+            out
         }
+        Some(compressed) => {
+            header.extend_from_slice(&compressed);
+            header
+        }
+    }
+}
+
+/// The members as zlib or zstd; `None` for no compression.
+fn compress(members: &[u8], compression: Compression) -> Option<Vec<u8>> {
+    let compressed = match compression {
+        Compression::None => return None,
         Compression::Zlib => {
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(members).and_then(|()| encoder.finish())
         }
         Compression::Zstd => zstd::bulk::compress(members, zstd::DEFAULT_COMPRESSION_LEVEL),
-    }
-    .expect("compression into memory does not fail");
-    let mut sealed = Vec::with_capacity(HEADER + compressed.len());
-    put_header(&mut sealed, compression, HEADER + compressed.len());
-    sealed.extend_from_slice(&compressed);
-    sealed
+    };
+    Some(compressed.expect("compression from memory to memory does not fail"))
 }
 
-/// A buffer with room for the header and `members` bytes, to be finished by [`seal`].
+/// A buffer for `members` bytes with room for the header, to be finished by [`seal`].
 pub(super) fn buffer(members: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + members);
     out.resize(HEADER, 0);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::ciphertext::{self, Metadata, put_array, put_words};
+use super::ciphertext::{self, FOREIGN, Metadata, put_array, put_words};
 use super::envelope::{Compression, HEADER, Limits, buffer, open, put_header, seal};
 use super::plaintext;
 use super::reader::Reader;
@@ -17,31 +17,28 @@ use crate::scheme::{Context, Form, KeySwitchKey, PublicKey, SecretKey};
 /// # Errors
 /// [`Error::Malformed`] with the offset, [`Error::TooLarge`].
 pub fn read_secret_key(context: &Context, bytes: &[u8], limits: Limits) -> Result<SecretKey> {
-    const OBJECT: &str = "secret key";
     let (degree, primes) = (context.degree(), context.key_primes());
-    let members = open(OBJECT, bytes, plaintext::object_size(degree * primes) as u64, limits)?;
-    let decompressed;
-    let members: &[u8] = match members {
-        std::borrow::Cow::Borrowed(members) => members,
-        std::borrow::Cow::Owned(members) => {
-            decompressed = Zeroizing::new(members);
-            &decompressed
-        }
-    };
-    let mut reader = Reader::members(OBJECT, members);
-    if reader.parms_id()? != context.key_parms_id() {
-        return Err(reader.malformed(32, "its parms_id belongs to other encryption parameters".into()));
-    }
+    let mut reader = open("secret key", bytes, limits)?;
+    expect_key_level(&mut reader, context)?;
     reader.expect("number of residues", (degree * primes) as u64)?;
     reader.expect("scale, as bits,", 1f64.to_bits())?;
-    let words = reader.array_header()?;
-    if words != degree * primes {
-        return Err(reader.malformed(8, format!("an array of {words} words instead of {}", degree * primes)));
-    }
-    let data = reader.residues(1, 1, degree, context.tables().iter().map(|table| table.modulus()))?;
+    reader.expect_array(degree * primes)?;
+    let mut data = zeros(degree * primes);
+    let outcome = match reader.residues(&mut data, degree, context.tables().iter().map(|table| table.modulus())) {
+        Ok(()) => reader.finish(),
+        Err(error) => Err(error),
+    };
+    // A key in any case, so that what was read is wiped if the rest was wrong.
     let key = SecretKey::from_data(context.key_parms_id(), data);
-    reader.finish()?;
-    Ok(key)
+    outcome.map(|()| key)
+}
+
+/// The parms_id of the key level, which all keys start with.
+fn expect_key_level(reader: &mut Reader<'_>, context: &Context) -> Result<()> {
+    if reader.parms_id()? == context.key_parms_id() {
+        return Ok(());
+    }
+    Err(reader.malformed(32, FOREIGN.into()))
 }
 
 /// Writes a secret key as SEAL would; the bytes are wiped when they are dropped.
@@ -65,25 +62,23 @@ fn public_key_metadata(context: &Context) -> Metadata {
     }
 }
 
-/// Reads the members of a public key: a ciphertext of two polynomials, key level, NTT form.
-fn read_key_members(reader: &mut Reader<'_>, context: &Context) -> Result<crate::ring::Residues> {
+/// Reads the members of a public key: a ciphertext of two polynomials, key level, NTT form, scale 1.
+fn read_key_members(reader: &mut Reader<'_>, context: &Context, out: &mut [u64]) -> Result<()> {
     let metadata = Metadata::read(reader, context, context.key_primes())?;
-    if metadata.size != 2 || metadata.primes != context.key_primes() || metadata.form != Form::Ntt {
-        return Err(reader.malformed(0, "a key has two polynomials in NTT form at the key level".into()));
+    if metadata != public_key_metadata(context) {
+        return Err(reader.malformed(0, "a key has two polynomials in NTT form at the key level, and scale 1".into()));
     }
-    metadata.read_data(reader, context)
+    metadata.read_data(reader, context, out)
 }
 
 /// Reads a public key; a seeded one is expanded.
 ///
 /// # Errors
-/// [`Error::Malformed`] with the offset, [`Error::TooLarge`].
+/// [`Error::Malformed`] with the offset, [`Error::TooLarge`], [`Error::Unsupported`] for a SHAKE-256 seed.
 pub fn read_public_key(context: &Context, bytes: &[u8], limits: Limits) -> Result<PublicKey> {
-    const OBJECT: &str = "public key";
-    let largest = public_key_metadata(context).object_size();
-    let members = open(OBJECT, bytes, largest as u64, limits)?;
-    let mut reader = Reader::members(OBJECT, &members);
-    let data = read_key_members(&mut reader, context)?;
+    let mut reader = open("public key", bytes, limits)?;
+    let mut data = public_key_metadata(context).allocate(&reader)?;
+    read_key_members(&mut reader, context, &mut data)?;
     reader.finish()?;
     Ok(PublicKey { parms_id: context.key_parms_id(), data })
 }
@@ -108,21 +103,9 @@ fn row_size(context: &Context) -> usize {
     8 + context.data_primes() * ciphertext::object_size(2, context.key_primes(), context.degree())
 }
 
-/// Reads rows of key-switching keys: `None` for an empty row.
-fn read_rows(
-    object: &'static str,
-    context: &Context,
-    bytes: &[u8],
-    most_rows: usize,
-    limits: Limits,
-) -> Result<Vec<Option<KeySwitchKey>>> {
-    // The largest object has every row full.
-    let largest = (HEADER + 32 + 8) as u64 + most_rows as u64 * row_size(context) as u64;
-    let members = open(object, bytes, largest, limits)?;
-    let mut reader = Reader::members(object, &members);
-    if reader.parms_id()? != context.key_parms_id() {
-        return Err(reader.malformed(32, "its parms_id belongs to other encryption parameters".into()));
-    }
+/// Reads key-switching keys: `None` for an empty row.
+fn read_rows(mut reader: Reader<'_>, context: &Context, most_rows: usize) -> Result<Vec<Option<KeySwitchKey>>> {
+    expect_key_level(&mut reader, context)?;
     let rows = reader.u64()?;
     if rows > most_rows as u64 {
         return Err(reader.malformed(8, format!("{rows} rows; at most {most_rows} are possible")));
@@ -137,25 +120,21 @@ fn read_row(reader: &mut Reader<'_>, context: &Context) -> Result<Option<KeySwit
     if entries == 0 {
         return Ok(None);
     }
-    let (wanted, has_special_prime) = (context.data_primes(), context.parameters().key_switching());
-    if entries != wanted as u64 || !has_special_prime {
-        let reason = if has_special_prime {
-            format!("a row of {entries} keys; 0 or {wanted} are possible")
-        } else {
-            "these parameters have no key-switching prime".to_owned()
-        };
-        return Err(reader.malformed(8, reason));
+    if !context.parameters().key_switching() {
+        return Err(reader.malformed(8, "these parameters have no key-switching prime".into()));
     }
-    let per_entry = 2 * context.key_primes() * context.degree();
-    let mut entry_data = Vec::with_capacity(wanted);
-    for _ in 0..wanted {
+    let wanted = context.data_primes();
+    if entries != wanted as u64 {
+        return Err(reader.malformed(8, format!("a row of {entries} keys; 0 or {wanted} are possible")));
+    }
+    let least = wanted * ciphertext::seeded_object_size(context.key_primes(), context.degree());
+    reader.expect_bytes(least as u64)?;
+    let entry = public_key_metadata(context).words();
+    let mut data = zeros(wanted * entry);
+    for entry in data.chunks_exact_mut(entry) {
         let inner = reader.inner_header()?;
-        entry_data.push(read_key_members(reader, context)?);
+        read_key_members(reader, context, entry)?;
         reader.end_inner(inner)?;
-    }
-    let mut data = zeros(wanted * per_entry);
-    for (entry, source) in data.chunks_exact_mut(per_entry).zip(&entry_data) {
-        entry.copy_from_slice(source);
     }
     Ok(Some(KeySwitchKey { data }))
 }
@@ -196,8 +175,8 @@ fn write_rows<'a>(
 /// [`Error::Malformed`] with the offset, [`Error::TooLarge`].
 pub fn read_relinearization_key(context: &Context, bytes: &[u8], limits: Limits) -> Result<KeySwitchKey> {
     const OBJECT: &str = "relinearization key";
-    let mut rows = read_rows(OBJECT, context, bytes, 1, limits)?;
-    rows.pop().flatten().ok_or(Error::Malformed { object: OBJECT, offset: HEADER + 32, reason: "it is empty".into() })
+    let key = read_rows(open(OBJECT, bytes, limits)?, context, 1)?.pop().flatten();
+    key.ok_or(Error::Malformed { object: OBJECT, offset: HEADER + 32, reason: "it is empty".into() })
 }
 
 /// Writes a relinearisation key as SEAL would.
@@ -213,7 +192,7 @@ pub fn write_relinearization_key(context: &Context, key: &KeySwitchKey, compress
 /// # Errors
 /// [`Error::Malformed`] with the offset, [`Error::TooLarge`].
 pub fn read_galois_keys(context: &Context, bytes: &[u8], limits: Limits) -> Result<BTreeMap<u32, KeySwitchKey>> {
-    let rows = read_rows("Galois keys", context, bytes, context.degree(), limits)?;
+    let rows = read_rows(open("Galois keys", bytes, limits)?, context, context.degree())?;
     // Row i belongs to the Galois element 2 i + 1.
     Ok((0u32..).zip(rows).filter_map(|(i, row)| Some((2 * i + 1, row?))).collect())
 }

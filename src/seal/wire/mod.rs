@@ -26,9 +26,9 @@
 //! | parameters | scheme (1), N, primes (8 each), each prime and t as an object of one word |
 //!
 //! Readers take bytes from anybody. They check every field against the [`Context`] before they
-//! allocate, every residue against its prime, and refuse trailing bytes; decompression stops at
-//! the largest size that the object can have under the context, or at [`Limits`]. Without
-//! compression the writers' output is SEAL's, byte for byte.
+//! allocate, every residue against its prime, and refuse trailing bytes. They decompress as they
+//! parse, no further than the object goes and [`Limits`] allow. Without compression the writers'
+//! output is SEAL's, byte for byte.
 
 mod ciphertext;
 mod envelope;
@@ -37,6 +37,7 @@ mod parameters;
 mod plaintext;
 mod reader;
 mod seeded;
+mod source;
 
 pub use ciphertext::{read_ciphertext, write_ciphertext};
 pub use envelope::{Compression, Limits};

@@ -20,9 +20,7 @@ fn object_size(primes: usize) -> usize {
 /// [`Error::Malformed`] with the offset, [`Error::TooLarge`], and what [`Parameters::bfv`] and
 /// [`Parameters::ckks`] say of unusable values.
 pub fn read_parameters(bytes: &[u8], limits: Limits) -> Result<Parameters> {
-    const OBJECT: &str = "encryption parameters";
-    let members = open(OBJECT, bytes, object_size(Parameters::MAX_PRIMES) as u64, limits)?;
-    let mut reader = Reader::members(OBJECT, &members);
+    let mut reader = open("encryption parameters", bytes, limits)?;
     let scheme = match reader.u8()? {
         1 => Scheme::Bfv,
         2 => Scheme::Ckks,

@@ -1,9 +1,10 @@
 //! Plaintexts: BFV's coefficients, CKKS's residues.
 
-use super::ciphertext::{put_array, put_words};
+use super::ciphertext::{FOREIGN, put_array, put_words};
 use super::envelope::{Compression, HEADER, Limits, buffer, open, seal};
 use super::reader::Reader;
 use crate::error::{Error, Result};
+use crate::ring::zeros;
 use crate::scheme::{Context, ParmsId, Plaintext, Scheme};
 
 /// Bytes of the members before the array: parms_id, count, scale.
@@ -28,56 +29,48 @@ pub(super) fn put_members(out: &mut Vec<u8>, parms_id: ParmsId, scale: f64, data
 /// # Errors
 /// [`Error::Malformed`] with the offset, [`Error::TooLarge`], [`Error::Unsupported`] for a BFV plaintext in NTT form.
 pub fn read_plaintext(context: &Context, bytes: &[u8], limits: Limits) -> Result<Plaintext> {
-    const OBJECT: &str = "plaintext";
-    let degree = context.degree();
-    let most_words = match context.parameters().scheme() {
-        Scheme::Bfv => degree,
-        Scheme::Ckks => degree * context.data_primes(),
-    };
-    let members = open(OBJECT, bytes, object_size(most_words) as u64, limits)?;
-    let mut reader = Reader::members(OBJECT, &members);
+    let mut reader = open("plaintext", bytes, limits)?;
     let parms_id = reader.parms_id()?;
     let plaintext = match context.parameters().scheme() {
-        Scheme::Bfv if parms_id == COEFFICIENT_FORM => {
-            let count = reader.u64()?;
-            let scale = reader.f64()?;
-            if scale != 1.0 {
-                return Err(reader.malformed(8, format!("scale {scale} of a BFV plaintext instead of 1")));
-            }
-            let words = reader.array_header()?;
-            if words as u64 != count || words > degree {
-                return Err(reader.malformed(8, format!("{words} coefficients; {count} declared, {degree} possible")));
-            }
-            let mut coefficients = vec![0; words];
-            reader.bounded_words(&mut coefficients, context.parameters().plain_modulus())?;
-            Plaintext::Bfv(coefficients)
-        }
+        Scheme::Bfv if parms_id == COEFFICIENT_FORM => read_coefficients(&mut reader, context)?,
         Scheme::Bfv => {
             return Err(Error::Unsupported {
                 operation: "reading a BFV plaintext in NTT form",
                 reason: "save it in coefficient form".into(),
             });
         }
-        Scheme::Ckks => {
-            let level = context.primes_of(&parms_id).filter(|&primes| primes <= context.data_primes());
-            let primes = level.ok_or_else(|| {
-                reader.malformed(32, "its parms_id belongs to other encryption parameters or another level".into())
-            })?;
-            reader.expect("number of residues", (primes * degree) as u64)?;
-            let scale = reader.f64()?;
-            if !(scale.is_finite() && scale > 0.0) {
-                return Err(reader.malformed(8, format!("scale {scale} is not positive and finite")));
-            }
-            let words = reader.array_header()?;
-            if words != primes * degree {
-                return Err(reader.malformed(8, format!("an array of {words} words instead of {}", primes * degree)));
-            }
-            let data = reader.residues(1, 1, degree, (0..primes).map(|j| context.modulus(j)))?;
-            Plaintext::Ckks { primes, scale, data }
-        }
+        Scheme::Ckks => read_residues(&mut reader, context, parms_id)?,
     };
     reader.finish()?;
     Ok(plaintext)
+}
+
+/// The rest of a BFV plaintext in coefficient form.
+fn read_coefficients(reader: &mut Reader<'_>, context: &Context) -> Result<Plaintext> {
+    let count = reader.u64()?;
+    let count = usize::try_from(count).ok().filter(|&count| count <= context.degree());
+    let count = count.ok_or_else(|| reader.malformed(8, format!("more than {} coefficients", context.degree())))?;
+    reader.expect("scale, as bits,", 1f64.to_bits())?;
+    reader.expect_array(count)?;
+    let mut coefficients = vec![0; count];
+    reader.bounded_words(&mut coefficients, context.parameters().plain_modulus())?;
+    Ok(Plaintext::Bfv(coefficients))
+}
+
+/// The rest of a CKKS plaintext.
+fn read_residues(reader: &mut Reader<'_>, context: &Context, parms_id: ParmsId) -> Result<Plaintext> {
+    let level = context.primes_of(&parms_id).filter(|&primes| primes <= context.data_primes());
+    let primes = level.ok_or_else(|| reader.malformed(32, FOREIGN.into()))?;
+    let words = primes * context.degree();
+    reader.expect("number of residues", words as u64)?;
+    let scale = reader.f64()?;
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(reader.malformed(8, format!("scale {scale} is not positive and finite")));
+    }
+    reader.expect_array(words)?;
+    let mut data = zeros(words);
+    reader.residues(&mut data, context.degree(), (0..primes).map(|j| context.modulus(j)))?;
+    Ok(Plaintext::Ckks { primes, scale, data })
 }
 
 /// Writes a plaintext as SEAL would.

@@ -21,8 +21,11 @@ pub struct Seed(pub [u64; 8]);
 
 impl Seed {
     /// The uniform polynomial that SEAL draws from this seed: `[primes][N]` residues.
-    pub fn expand(&self, degree: usize, moduli: impl Iterator<Item = Modulus>, out: &mut [u64]) {
-        blake2xb::sample_uniform(&self.0, degree, moduli, out);
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`].
+    pub fn expand(&self, degree: usize, moduli: impl Iterator<Item = Modulus>, out: &mut [u64]) -> Result<()> {
+        blake2xb::sample_uniform(&self.0, degree, moduli, out)
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
@@ -79,7 +82,7 @@ impl SeededCiphertext {
         let mut data = zeros(2 * per_polynomial);
         let (c0, c1) = data.split_at_mut(per_polynomial);
         c0.copy_from_slice(&self.c0);
-        self.seed.expand(context.degree(), (0..primes).map(|j| context.modulus(j)), c1);
+        self.seed.expand(context.degree(), (0..primes).map(|j| context.modulus(j)), c1)?;
         Ciphertext::from_data(context, 2, primes, self.form, self.scale, data).ok_or_else(mismatch)
     }
 }
@@ -90,17 +93,15 @@ impl SeededCiphertext {
 /// [`Error::Malformed`] with the offset, also for a ciphertext that is whole; [`Error::TooLarge`];
 /// [`Error::Unsupported`] for a SHAKE-256 seed.
 pub fn read_seeded_ciphertext(context: &Context, bytes: &[u8], limits: Limits) -> Result<SeededCiphertext> {
-    const OBJECT: &str = "seeded ciphertext";
-    let largest = seeded_object_size(context.data_primes(), context.degree());
-    let members = open(OBJECT, bytes, largest as u64, limits)?;
-    let mut reader = Reader::members(OBJECT, &members);
+    let mut reader = open("seeded ciphertext", bytes, limits)?;
     let Metadata { parms_id, form, size, degree, primes, scale } =
         Metadata::read(&mut reader, context, context.data_primes())?;
-    let count = reader.array_header()?;
-    if size != 2 || count != primes * degree {
-        return Err(reader.malformed(8, format!("{count} words of {size} polynomials are not one of two")));
+    if size != 2 {
+        return Err(reader.malformed(0, format!("{size} polynomials; a seeded ciphertext has two")));
     }
-    let c0 = reader.residues(1, 1, degree, (0..primes).map(|j| context.modulus(j)))?;
+    reader.expect_array(primes * degree)?;
+    let mut c0 = zeros(primes * degree);
+    reader.residues(&mut c0, degree, (0..primes).map(|j| context.modulus(j)))?;
     let seed = Seed::read(&mut reader)?;
     reader.finish()?;
     Ok(SeededCiphertext { parms_id, form, scale, c0, seed })
