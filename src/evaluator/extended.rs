@@ -17,9 +17,10 @@ use num_bigint::BigUint;
 
 use super::conversion::Conversion;
 use super::multiply::product_size;
+use super::scratch::Scratch;
 use super::{Evaluator, modulus_product, tensor};
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, NttTable, Residues, primes, zeros};
+use crate::ring::{Modulus, NttTable, primes};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 /// Bits of the auxiliary primes: the widest that every backend's fastest kernels take.
@@ -84,7 +85,7 @@ impl ProductBase {
 pub struct Extended {
     base: Arc<ProductBase>,
     /// `[size][primes of q, primes of p][N]`
-    data: Residues,
+    data: Scratch,
 }
 
 impl Extended {
@@ -99,7 +100,7 @@ impl Extended {
 pub struct ExtendedProduct {
     base: Arc<ProductBase>,
     /// `[size][primes of q, primes of p][N]`
-    data: Residues,
+    data: Scratch,
     /// products of two polynomials summed, each as often as its weight says
     terms: u64,
 }
@@ -120,8 +121,8 @@ impl Evaluator {
         self.check("lifting", a)?;
         let base = self.product_base(a.primes())?;
         let degree = base.degree();
-        let mut data = zeros(a.size() * base.poly_len());
-        let mut coefficients = zeros(if a.form() == Form::Ntt { base.primes * degree } else { 0 });
+        let mut data = Scratch::new(a.size() * base.poly_len());
+        let mut coefficients = Scratch::new(if a.form() == Form::Ntt { base.primes * degree } else { 0 });
         for (i, out) in data.chunks_exact_mut(base.poly_len()).enumerate() {
             let (own, auxiliary) = out.split_at_mut(base.primes * degree);
             own.copy_from_slice(a.poly(i));
@@ -148,7 +149,7 @@ impl Evaluator {
     /// [`Error::Unsupported`] where the result would have more than 16 polynomials.
     pub fn tensor_square(&self, a: &Extended) -> Result<ExtendedProduct> {
         let size = product_size("squaring", a.size(), a.size())?;
-        let mut data = zeros(size * a.base.poly_len());
+        let mut data = Scratch::new(size * a.base.poly_len());
         tensor::square(&a.base.tables, &mut data, &a.data);
         Ok(ExtendedProduct { base: a.base.clone(), data, terms: a.size() as u64 })
     }
@@ -161,7 +162,7 @@ impl Evaluator {
     pub fn tensor_product(&self, a: &Extended, b: &Extended) -> Result<ExtendedProduct> {
         check_base("multiplication", &a.base, &b.base)?;
         let size = product_size("multiplication", a.size(), b.size())?;
-        let mut data = zeros(size * a.base.poly_len());
+        let mut data = Scratch::new(size * a.base.poly_len());
         tensor::multiply(&a.base.tables, &mut data, &a.data, &b.data);
         Ok(ExtendedProduct { base: a.base.clone(), data, terms: a.size().min(b.size()) as u64 })
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Evaluator;
+use super::scratch::Scratch;
 use crate::error::{Error, Result};
-use crate::ring::{NttTable, residues_from, zeros};
+use crate::ring::NttTable;
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 /// Division by one prime d with rounding, of residues modulo d and other primes:
@@ -143,9 +144,9 @@ impl Evaluator {
             Scheme::Ckks => a.scale() / self.context.modulus(left).value() as f64,
         };
         let mut quotient = Ciphertext::zero(&self.context, a.size(), left, a.form(), scale);
-        let mut remainder = zeros(self.context.degree());
+        let mut remainder = Scratch::new(self.context.degree());
         for i in 0..a.size() {
-            let mut last = residues_from(a.residues(i, left));
+            let mut last = Scratch::copy_of(a.residues(i, left));
             division.round(&mut last, a.form());
             for j in 0..left {
                 division.remainder(j, &last, a.form(), &mut remainder);

@@ -23,10 +23,13 @@ fn shape(tables: &[Arc<NttTable>], data: &[u64]) -> (usize, usize) {
     (data.len() / (tables.len() * degree), degree)
 }
 
-/// out = a b; out has size_a + size_b - 1 polynomials and holds zeros.
+/// out = a b; out has size_a + size_b - 1 polynomials.
 pub(super) fn multiply(tables: &[Arc<NttTable>], out: &mut [u64], a: &[u64], b: &[u64]) {
     let ((size_a, degree), (size_b, _)) = (shape(tables, a), shape(tables, b));
     let primes = tables.len();
+    if (size_a, size_b) != (2, 2) {
+        out.fill(0);
+    }
     for (j, table) in tables.iter().enumerate() {
         let (x, y) = (|i| &a[row(primes, degree, i, j)], |i| &b[row(primes, degree, i, j)]);
         if let ((2, 2), Some(rows)) = ((size_a, size_b), three_rows(primes, degree, j, out)) {
@@ -41,7 +44,7 @@ pub(super) fn multiply(tables: &[Arc<NttTable>], out: &mut [u64], a: &[u64], b: 
     }
 }
 
-/// out = a^2; out has 2 size_a - 1 polynomials and holds zeros.
+/// out = a^2; out has 2 size_a - 1 polynomials.
 pub(super) fn square(tables: &[Arc<NttTable>], out: &mut [u64], a: &[u64]) {
     let (size, degree) = shape(tables, a);
     let primes = tables.len();
