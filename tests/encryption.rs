@@ -212,7 +212,7 @@ fn seal_reads_expanded_seeded_ciphertexts() {
     let messages: Vec<Plaintext> = (1..4).map(|i| Plaintext::Bfv(vec![i; 7])).collect();
     let seeded = oracle.symmetric().encrypt_seeded(&messages, None, &Cancellation::new()).unwrap();
     for (i, message) in messages.iter().enumerate() {
-        let ciphertext = seeded.expand(&oracle.context, i).unwrap();
+        let ciphertext = seeded.expand(&oracle.context, i, seeded.form()).unwrap();
         assert_eq!(Plaintext::Bfv(oracle.seal_decrypts(&ciphertext)), *message);
     }
     let oracle = Oracle::ckks();
@@ -221,7 +221,7 @@ fn seal_reads_expanded_seeded_ciphertexts() {
         [encoder.encode(&[1.5], 2f64.powi(40), 2).unwrap(), encoder.encode(&[-3.0], 2f64.powi(40), 2).unwrap()];
     let seeded = oracle.symmetric().encrypt_seeded(&plaintexts, None, &Cancellation::new()).unwrap();
     for (i, value) in [1.5, -3.0].into_iter().enumerate() {
-        let ciphertext = seeded.expand(&oracle.context, i).unwrap();
+        let ciphertext = seeded.expand(&oracle.context, i, seeded.form()).unwrap();
         let decrypted = oracle.session.decrypt(&oracle.secret, &ciphertext).unwrap();
         assert!((oracle.session.ckks_decode(&decrypted).unwrap()[0] - value).abs() < 1e-6);
     }

@@ -3,6 +3,7 @@
 //! SEAL sets the last prime of a modulus aside for key switching; here a context may use all of them
 //! for data, and what SEAL can compute it computes alike (the tests take it as the oracle).
 
+mod bits;
 mod decrypt;
 mod encrypt;
 mod operand;
@@ -11,6 +12,7 @@ mod scaling;
 mod seeded;
 mod small;
 mod switch;
+pub mod transport;
 
 pub use decrypt::Decryptor;
 pub use encrypt::{PublicEncryptor, SymmetricEncryptor};

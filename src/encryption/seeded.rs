@@ -72,12 +72,12 @@ impl SeededCiphertexts {
         &self.first_polynomials
     }
 
-    /// Ciphertext number i with its second polynomial written out.
+    /// Ciphertext number i with its second polynomial written out, in the form asked for.
     ///
     /// # Errors
     /// [`Error::ParametersMismatch`] for another context, [`Error::InvalidArgument`] where there is no
     /// ciphertext i.
-    pub fn expand(&self, context: &Context, i: usize) -> Result<Ciphertext> {
+    pub fn expand(&self, context: &Context, i: usize, form: Form) -> Result<Ciphertext> {
         if context.primes_of(&self.parms_id) != Some(self.primes) {
             return Err(Error::ParametersMismatch { operation: "expand", object: "seeded ciphertext" });
         }
@@ -85,15 +85,25 @@ impl SeededCiphertexts {
             name: "i",
             reason: format!("{i}; there are {} ciphertexts", self.len()),
         })?;
-        let mut ciphertext = Ciphertext::zero(context, 2, self.primes, self.form, self.scale);
+        let mut ciphertext = Ciphertext::zero(context, 2, self.primes, form, self.scale);
         ciphertext.poly_mut(0).copy_from_slice(c0);
+        change_form(context, self.form, form, ciphertext.poly_mut(0));
         let mut sampler = Sampler::from_seed(&self.seed, i as u64);
         for (j, row) in ciphertext.poly_mut(1).chunks_exact_mut(context.degree()).enumerate() {
             sampler.uniform(context.modulus(j), row);
-            if self.form == Form::Coefficient {
-                context.tables()[j].inverse(row);
-            }
         }
+        change_form(context, Form::Ntt, form, ciphertext.poly_mut(1));
         Ok(ciphertext)
+    }
+}
+
+/// Transforms one polynomial over the first primes from one form to another.
+pub(super) fn change_form(context: &Context, from: Form, to: Form, polynomial: &mut [u64]) {
+    for (row, table) in polynomial.chunks_exact_mut(context.degree()).zip(context.tables()) {
+        match (from, to) {
+            (Form::Coefficient, Form::Ntt) => table.forward(row),
+            (Form::Ntt, Form::Coefficient) => table.inverse(row),
+            _ => {}
+        }
     }
 }

@@ -156,14 +156,15 @@ fn seeded_ciphertexts_expand_to_what_was_encrypted() {
     let messages: Vec<Plaintext> = (0..4).map(|i| Plaintext::Bfv(vec![i, 1, 2, 3])).collect();
     let seeded = symmetric.encrypt_seeded(&messages, None, &Cancellation::new()).unwrap();
     assert_eq!(seeded.len(), 4);
-    let expanded: Vec<Ciphertext> = (0..4).map(|i| seeded.expand(&keys.context, i).unwrap()).collect();
+    let expanded: Vec<Ciphertext> =
+        (0..4).map(|i| seeded.expand(&keys.context, i, Form::Coefficient).unwrap()).collect();
     for (ciphertext, message) in expanded.iter().zip(&messages) {
         let Plaintext::Bfv(mut decrypted) = decryptor.decrypt(ciphertext).unwrap() else { unreachable!() };
         decrypted.truncate(4);
         assert_eq!(&Plaintext::Bfv(decrypted), message);
     }
     assert_ne!(expanded[0].poly(1), expanded[1].poly(1));
-    assert!(matches!(seeded.expand(&keys.context, 4), Err(Error::InvalidArgument { name: "i", .. })));
+    assert!(matches!(seeded.expand(&keys.context, 4, Form::Ntt), Err(Error::InvalidArgument { name: "i", .. })));
 }
 
 #[test]
