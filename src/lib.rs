@@ -15,12 +15,14 @@
 //! | [`encryption`] | encryption, decryption, noise budget |
 //! | [`evaluator`] | kernels on ciphertexts; knows no neural network |
 //! | [`network`] | affine maps, activations, networks, fusion |
+//! | [`plan`] | layouts, parameters, programs |
 
 pub mod encoding;
 pub mod encryption;
 pub mod error;
 pub mod evaluator;
 pub mod network;
+pub mod plan;
 pub mod ring;
 pub mod runtime;
 pub mod scheme;

@@ -1,0 +1,317 @@
+//! The per-value layout: one value of one image in a ciphertext, as in the paper and in PyCrCNN.
+//!
+//! BFV with fractional encoding: images are encrypted pixel by pixel, weights are encoded numbers.
+//! What a layer gives stays in NTT form for the next. [`Fidelity::Fused`] does two things more that
+//! change the cost and the noise, but not what is computed: affine neighbours become one map, and
+//! where a square is followed by sums of equal weights (average pooling), the squares are summed
+//! before the division that makes ciphertexts of them, one division a sum; the weight goes into the
+//! next map.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::encoding::FractionalEncoder;
+use crate::error::{Error, Result};
+use crate::evaluator::Evaluator;
+use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
+use crate::network::{Activation, AffineMap, Network, Operation};
+use crate::runtime::Cancellation;
+use crate::scheme::{Ciphertext, Form};
+
+/// Whether a program computes layer by layer or fuses what it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fidelity {
+    /// every layer on its own, its result a tensor of ciphertexts: what PyCrCNN computes
+    Layers,
+    /// affine neighbours fused, pooled squares summed before they are scaled
+    Fused,
+}
+
+/// A network compiled for the per-value layout.
+#[derive(Debug)]
+pub struct PerValueProgram {
+    evaluator: Arc<Evaluator>,
+    inputs: usize,
+    steps: Vec<Step>,
+}
+
+/// One pass over all ciphertexts.
+#[derive(Debug)]
+struct Step {
+    /// the layers that it computes
+    name: String,
+    kernel: StepKernel,
+}
+
+#[derive(Debug)]
+enum StepKernel {
+    Map(EncodedMap),
+    Square,
+    /// sums of squares: the inputs of each output
+    SquareSums(Vec<Vec<u32>>),
+}
+
+/// A step before its weights are encoded.
+enum Draft {
+    Map(AffineMap),
+    Square,
+    SquareSums(Vec<Vec<u32>>),
+}
+
+impl PerValueProgram {
+    /// Compiles a network of affine maps and squares.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for activations other than the square, [`Error::Unencodable`] for weights
+    /// that the encoding cannot hold, and what the affine maps refuse.
+    pub fn compile(
+        evaluator: Arc<Evaluator>,
+        encoder: &FractionalEncoder,
+        network: &Network,
+        fidelity: Fidelity,
+    ) -> Result<Self> {
+        let mut drafts = network.layers().iter().map(draft).collect::<Result<Vec<_>>>()?;
+        if fidelity == Fidelity::Fused {
+            drafts = fuse_maps(sum_squares(drafts)?)?;
+        }
+        drafts.retain(|(_, draft)| !matches!(draft, Draft::Map(map) if map.is_identity()));
+        let steps = drafts
+            .into_iter()
+            .map(|(name, draft)| {
+                let kernel = match draft {
+                    Draft::Map(map) => StepKernel::Map(encode_map(&evaluator, encoder, &map)?),
+                    Draft::Square => StepKernel::Square,
+                    Draft::SquareSums(groups) => StepKernel::SquareSums(groups),
+                };
+                Ok(Step { name, kernel })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { evaluator, inputs: network.inputs(), steps })
+    }
+
+    /// The number of ciphertexts of one image.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The names of the steps, each with the layers that it computes.
+    pub fn step_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.steps.iter().map(|step| step.name.as_str())
+    }
+
+    /// Evaluates one image on the rayon pool of the caller; the answer is in coefficient form.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::ParametersMismatch`], [`Error::OperandMismatch`],
+    /// [`Error::Unsupported`] for more squares than a ciphertext can grow by, [`Error::Interrupted`].
+    pub fn run(&self, image: &[&Ciphertext], cancellation: &Cancellation) -> Result<Vec<Ciphertext>> {
+        self.run_observed(image, cancellation, |_, _| Ok(()))
+    }
+
+    /// [`run`](Self::run), showing the ciphertexts after each step, with the step's name, to `observe`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and those of `observe`.
+    pub fn run_observed(
+        &self,
+        image: &[&Ciphertext],
+        cancellation: &Cancellation,
+        mut observe: impl FnMut(&str, &[Ciphertext]) -> Result<()>,
+    ) -> Result<Vec<Ciphertext>> {
+        if image.len() != self.inputs {
+            return Err(Error::ShapeMismatch {
+                operation: "per-value program",
+                expected: format!("{} ciphertexts, one for each value of one image", self.inputs),
+                got: vec![image.len()],
+            });
+        }
+        let mut values: Vec<Ciphertext> = Vec::new();
+        for (i, step) in self.steps.iter().enumerate() {
+            let borrowed: Vec<&Ciphertext> = if i == 0 { image.to_vec() } else { values.iter().collect() };
+            let next = match &step.kernel {
+                StepKernel::Map(map) => map.apply(&borrowed, cancellation)?,
+                StepKernel::Square => {
+                    self.square_sums(&borrowed, (0..borrowed.len()).map(|i| vec![i as u32]), cancellation)?
+                }
+                StepKernel::SquareSums(groups) => self.square_sums(&borrowed, groups.iter().cloned(), cancellation)?,
+            };
+            values = next;
+            observe(&step.name, &values)?;
+        }
+        if self.steps.is_empty() {
+            values = image.iter().map(|&value| value.clone()).collect();
+        }
+        values.into_par_iter().map(|value| self.evaluator.to_coefficients(&value)).collect()
+    }
+
+    /// One sum of squares for each group of inputs, in NTT form.
+    fn square_sums(
+        &self,
+        inputs: &[&Ciphertext],
+        groups: impl Iterator<Item = Vec<u32>>,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Ciphertext>> {
+        let groups: Vec<Vec<u32>> = groups.collect();
+        groups
+            .into_par_iter()
+            .map(|group| {
+                cancellation.check()?;
+                let mut members = group.iter().map(|&i| self.evaluator.lift(inputs[i as usize]));
+                let Some(first) = members.next() else {
+                    let (size, primes) = inputs.first().map_or((3, 1), |input| (2 * input.size() - 1, input.primes()));
+                    return Ok(Ciphertext::zero(self.evaluator.context(), size, primes, Form::Ntt, 1.0));
+                };
+                let mut sum = self.evaluator.tensor_square(&first?)?;
+                for member in members {
+                    self.evaluator.add_square(&mut sum, &member?, 1)?;
+                }
+                self.evaluator.scale_down(sum, Form::Ntt)
+            })
+            .collect()
+    }
+}
+
+fn draft(layer: &crate::network::Layer) -> Result<(String, Draft)> {
+    let draft = match &layer.operation {
+        Operation::Affine(map) => Draft::Map(map.clone()),
+        Operation::Activation(Activation::Square) => Draft::Square,
+        Operation::Activation(Activation::Polynomial(_)) => {
+            return Err(Error::Unsupported {
+                operation: "compiling for the per-value layout",
+                reason: format!("layer {} is a polynomial; this layout takes squares only", layer.name),
+            });
+        }
+    };
+    Ok((layer.name.clone(), draft))
+}
+
+/// Joins each square with the sums of equal weights that follow it.
+fn sum_squares(drafts: Vec<(String, Draft)>) -> Result<Vec<(String, Draft)>> {
+    let mut joined: Vec<(String, Draft)> = Vec::with_capacity(drafts.len());
+    for (name, draft) in drafts {
+        if let (Draft::Map(map), Some((before, square @ Draft::Square))) = (&draft, joined.last_mut()) {
+            let (sums, factor) = map.clone().into_sum_and_factor();
+            let used_once = sums.nonzeros() <= sums.inputs();
+            if factor != 1.0 && used_once {
+                *square = Draft::SquareSums(sums.rows().map(|(columns, _)| columns.to_vec()).collect());
+                *before = format!("{before}+{name}");
+                joined.push((format!("{name} factor"), Draft::Map(AffineMap::scale(map.output_shape(), factor)?)));
+                continue;
+            }
+        }
+        joined.push((name, draft));
+    }
+    Ok(joined)
+}
+
+/// Multiplies neighbouring maps.
+fn fuse_maps(drafts: Vec<(String, Draft)>) -> Result<Vec<(String, Draft)>> {
+    let mut fused: Vec<(String, Draft)> = Vec::with_capacity(drafts.len());
+    for (name, draft) in drafts {
+        if let (Draft::Map(map), Some((before, Draft::Map(last)))) = (&draft, fused.last_mut()) {
+            *last = last.fuse(map)?;
+            *before = format!("{before}+{name}");
+        } else {
+            fused.push((name, draft));
+        }
+    }
+    Ok(fused)
+}
+
+/// Encodes the distinct weights and biases of a map.
+fn encode_map(evaluator: &Evaluator, encoder: &FractionalEncoder, map: &AffineMap) -> Result<EncodedMap> {
+    let encode = |value: &f64| -> Result<SparsePolynomial> {
+        let digits = encoder.digits(*value)?;
+        Ok(SparsePolynomial { terms: digits.into_iter().map(|(exponent, digit)| (exponent as u32, digit)).collect() })
+    };
+    let (weights, entries) = map.distinct_weights();
+    let weights = weights.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    let mut bias_of = Vec::with_capacity(map.outputs());
+    let mut distinct: Vec<f64> = Vec::new();
+    let mut seen = std::collections::HashMap::new();
+    for &bias in map.bias() {
+        bias_of.push(*seen.entry(bias.to_bits()).or_insert_with(|| {
+            distinct.push(bias);
+            distinct.len() as u32 - 1
+        }));
+    }
+    let biases = distinct.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    let columns = map.columns().to_vec();
+    EncodedMap::new(evaluator.context(), map.inputs(), map.offsets(), columns, entries, &weights, biases, bias_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encryption::{Decryptor, SymmetricEncryptor};
+    use crate::network::{Conv2d, Layer, Pool2d};
+    use crate::ring::primes;
+    use crate::scheme::{Context, Parameters};
+    use crate::seal::SealSession;
+
+    /// Convolution, square, pooling, two fully connected layers on 6 x 6 images.
+    fn network() -> Network {
+        let numbers = |count: usize, phase: f64| -> Vec<f64> {
+            (0..count).map(|i| (i as f64 * 0.7 + phase).sin() / 2.0).collect()
+        };
+        let (weights, bias) = (numbers(2 * 4, 0.1), numbers(2, 0.5));
+        let convolution = Conv2d { bias: Some(&bias), stride: [2, 2], ..Conv2d::new(&weights, [2, 1, 2, 2]) };
+        let convolution = AffineMap::conv2d([1, 6, 6], &convolution).unwrap();
+        let pool = Pool2d { kernel: [3, 3], stride: [3, 3], padding: [0, 0] };
+        Network::new(
+            &[1, 6, 6],
+            vec![
+                Layer::affine("convolution", convolution),
+                Layer::activation("square", Activation::Square),
+                Layer::affine("pool", AffineMap::avg_pool2d([2, 3, 3], &pool).unwrap()),
+                Layer::affine("flatten", AffineMap::flatten(&[2, 1, 1]).unwrap()),
+                Layer::affine("first", AffineMap::linear(&numbers(6, 0.2), [3, 2], Some(&numbers(3, 0.9))).unwrap()),
+                Layer::affine("second", AffineMap::linear(&numbers(6, 0.4), [2, 3], None).unwrap()),
+            ],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn encrypted_answers_are_the_clear_ones_layer_by_layer_and_fused() {
+        let moduli = primes::bfv_default(4096, 128).unwrap().to_vec();
+        let t = 100_000_007;
+        let context = Context::new(Parameters::bfv(4096, moduli, false, t).unwrap()).unwrap();
+        let (secret, _) = SealSession::new(&context).unwrap().generate_keys().unwrap();
+        let encoder = FractionalEncoder::new(4096, t, 2, 64, 32).unwrap();
+        let (encryptor, decryptor) = (
+            SymmetricEncryptor::new(context.clone(), &secret).unwrap(),
+            Decryptor::new(context.clone(), &secret).unwrap(),
+        );
+        let network = network();
+        let image: Vec<f64> = (0..36).map(|i| (i as f64 * 0.31).cos()).collect();
+        let expected = network.evaluate(&image).unwrap();
+        let encrypted: Vec<Ciphertext> =
+            image.iter().map(|&x| encryptor.encrypt(&encoder.encode(x).unwrap(), None).unwrap()).collect();
+        let encrypted: Vec<&Ciphertext> = encrypted.iter().collect();
+        let evaluator = Arc::new(Evaluator::new(context));
+        for (fidelity, names) in [
+            (Fidelity::Layers, vec!["convolution", "square", "pool", "first", "second"]),
+            (Fidelity::Fused, vec!["convolution", "square+pool", "pool factor+flatten+first+second"]),
+        ] {
+            let program = PerValueProgram::compile(evaluator.clone(), &encoder, &network, fidelity).unwrap();
+            assert_eq!(program.step_names().collect::<Vec<_>>(), names);
+            let mut budgets = Vec::new();
+            let answers = program
+                .run_observed(&encrypted, &Cancellation::new(), |_, values| {
+                    budgets.push(
+                        values.iter().map(|v| decryptor.noise_budget(v)).collect::<Result<Vec<_>>>()?.into_iter().min(),
+                    );
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(budgets.len(), names.len());
+            assert!(budgets.is_sorted_by(|a, b| a >= b) && *budgets.last().unwrap() > Some(0), "{budgets:?}");
+            for (answer, expected) in answers.iter().zip(&expected) {
+                let value = encoder.decode(&decryptor.decrypt(answer).unwrap()).unwrap();
+                assert!((value - expected).abs() < 1e-3, "{value} {expected}");
+            }
+        }
+    }
+}
