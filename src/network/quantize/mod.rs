@@ -10,7 +10,8 @@ mod evaluate;
 pub use affine::IntegerAffine;
 
 use super::activation::Activation;
-use super::model::{Network, Operation};
+use super::affine::AffineMap;
+use super::model::{Layer, Network, Operation};
 use crate::error::{Error, Result};
 
 /// A network with integer weights.
@@ -145,6 +146,38 @@ impl IntegerNetwork {
         &self.layers
     }
 
+    /// The same integers as a network of double-precision numbers, for the simulator and for comparison.
+    ///
+    /// # Errors
+    /// [`Error::ScaleOutOfRange`] where a weight, bias or coefficient has more bits than a double holds.
+    pub fn to_network(&self) -> Result<Network> {
+        let layers = self.layers.iter().map(|layer| {
+            let exact = |integers: &mut dyn Iterator<Item = i128>| -> Result<Vec<f64>> {
+                integers
+                    .map(|integer| {
+                        let number = integer as f64;
+                        if number as i128 == integer { Ok(number) } else { Err(too_large(&layer.name, "an integer")) }
+                    })
+                    .collect()
+            };
+            Ok(match &layer.operation {
+                IntegerOperation::Affine(map) => {
+                    let weights = exact(&mut map.weights().iter().map(|&weight| weight.into()))?;
+                    let bias = exact(&mut map.bias().iter().copied())?;
+                    let (input, output) = (map.input_shape(), map.output_shape());
+                    let map = AffineMap::new(input, output, map.offsets(), map.columns(), &weights, &bias)?;
+                    Layer::affine(&layer.name, map)
+                }
+                IntegerOperation::Square => Layer::activation(&layer.name, Activation::Square),
+                IntegerOperation::Polynomial(coefficients) => {
+                    let coefficients = exact(&mut coefficients.iter().copied())?;
+                    Layer::activation(&layer.name, Activation::polynomial(&coefficients)?)
+                }
+            })
+        });
+        Network::new(&self.input_shape, layers.collect::<Result<_>>()?)
+    }
+
     /// Images at the input scale, rounded.
     ///
     /// # Errors
@@ -184,7 +217,7 @@ fn quantize_polynomial(coefficients: &[f64], weight_scale: f64, scale: f64) -> O
 fn too_large(layer: &str, what: &str) -> Error {
     Error::ScaleOutOfRange {
         operation: "quantize",
-        reason: format!("{what} of layer {layer} outgrows 126 bits; use fewer weight bits or a smaller input scale"),
+        reason: format!("{what} of layer {layer} has too many bits; use fewer weight bits or a smaller input scale"),
     }
 }
 

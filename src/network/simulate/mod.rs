@@ -4,6 +4,7 @@
 //! computes there too, on the same encodings of the same weights, and so predicts the decrypted answer digit for digit:
 //! rounding of the encoding, overflow of coefficients modulo t, and fractional digits that meet the integer ones.
 
+mod encoders;
 mod polynomial;
 
 use std::collections::HashMap;
@@ -16,10 +17,11 @@ use super::activation::Activation;
 use super::affine::AffineMap;
 use super::model::{Network, Operation};
 use crate::error::{Error, Result};
+use crate::scheme::Plaintext;
 
 /// How a number becomes a polynomial: the fractional and the integer encoders are such.
 pub trait DigitEncoder {
-    /// The terms of the encoded polynomial; a negative exponent -i stands for X^-i = -X^(N - i).
+    /// The terms of the encoded polynomial, in any order; X^-i may be written so or as -X^(N - i).
     ///
     /// # Errors
     /// [`Error::Unencodable`] for a number that the encoding cannot hold.
@@ -125,19 +127,19 @@ impl<E: DigitEncoder + Sync> Simulator<E> {
 
     /// The decoded answers for images, one after the other; images in parallel on the current rayon pool.
     ///
-    /// `decode` gets the coefficients in `[0, t)` of X^0 to X^(N - 1), as decryption gives them.
+    /// `decode` gets what decryption would give.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] where the length is not a multiple of an image's; [`Error::Unencodable`]; those of
     /// `decode`.
-    pub fn predict(&self, images: &[f64], decode: impl Fn(&[u64]) -> Result<f64> + Sync) -> Result<Vec<f64>> {
+    pub fn predict(&self, images: &[f64], decode: impl Fn(&Plaintext) -> Result<f64> + Sync) -> Result<Vec<f64>> {
         self.check_length(images.len() % self.inputs, 0)?;
         let answers: Result<Vec<Vec<f64>>> = images
             .par_chunks(self.inputs)
             .enumerate()
             .map(|(image, values)| {
                 let encoded = self.encode(values).map_err(|error| at_index(error, image * self.inputs))?;
-                self.evaluate(encoded)?.iter().map(|value| decode(&self.ring.coefficients(value))).collect()
+                self.evaluate(encoded)?.iter().map(|value| decode(&self.ring.plaintext(value))).collect()
             })
             .collect();
         Ok(answers?.concat())
@@ -158,7 +160,7 @@ impl<E: DigitEncoder + Sync> Simulator<E> {
                 .collect(),
             Stage::Square => {
                 let values = values.par_iter().with_min_len(ROWS_PER_TASK);
-                values.map(|value| self.ring.multiply(value, value)).collect()
+                values.map(|value| self.ring.square(value)).collect()
             }
             Stage::Polynomial(coefficients) => {
                 let values = values.par_iter().with_min_len(ROWS_PER_TASK);

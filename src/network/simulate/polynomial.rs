@@ -1,6 +1,7 @@
 //! The plaintext ring Z_t\[X\]/(X^N + 1) for short polynomials with negative exponents.
 
 use crate::error::{Error, Result};
+use crate::scheme::Plaintext;
 
 /// One digit of an encoded number: its exponent of X, which may be negative, and its value.
 pub type Digit = (i64, i64);
@@ -76,11 +77,15 @@ impl PlainRing {
         self.normalise(first.0, &mut coefficients)
     }
 
-    /// Digits as the ring has them: exponents ascending in -N..N, values centred modulo t and not 0.
+    /// Digits as the ring has them: exponents ascending in -N/2..N/2, values centred modulo t and not 0.
+    ///
+    /// That keeps the digits of one number close together, where an encoder may have put fractions at the top.
     pub fn reduce_digits(&self, digits: &[Digit]) -> Vec<Digit> {
         let mut places = std::collections::BTreeMap::new();
         for &(exponent, digit) in digits {
-            let (exponent, negative) = self.reduce_exponent(exponent);
+            let place = exponent.rem_euclid(2 * self.degree);
+            let turns = (place + self.degree / 2) / self.degree;
+            let (exponent, negative) = (place - turns * self.degree, turns == 1);
             let digit = self.centre(digit);
             let sum = places.entry(exponent).or_insert(0);
             *sum = self.centre(*sum + if negative { -digit } else { digit });
@@ -96,6 +101,11 @@ impl PlainRing {
             coefficients[exponent.rem_euclid(self.degree) as usize] += sign * value;
         }
         coefficients.into_iter().map(|value| value.rem_euclid(self.modulus) as u64).collect()
+    }
+
+    /// What decrypting the element gives.
+    pub fn plaintext(&self, element: &PlainPolynomial) -> Plaintext {
+        Plaintext::Bfv(self.coefficients(element))
     }
 
     /// `sum of weight * value over terms, plus constant`. Weights and constant come from
@@ -156,9 +166,7 @@ impl PlainRing {
         if short.coefficients.is_empty() {
             return PlainPolynomial::default();
         }
-        let largest = |p: &PlainPolynomial| p.coefficients.iter().fold(0, |most, c| c.unsigned_abs().max(most));
-        let bound = u128::from(largest(a)) * u128::from(largest(b)) * 2;
-        let fits = bound.saturating_mul(short.coefficients.len() as u128) < SUM_LIMIT;
+        let fits = self.products_fit(short, long);
         let mut sums = vec![0i64; short.coefficients.len() + long.coefficients.len() - 1];
         for (start, &factor) in short.coefficients.iter().enumerate().filter(|(_, factor)| **factor != 0) {
             let sums = &mut sums[start..start + long.coefficients.len()];
@@ -171,6 +179,27 @@ impl PlainRing {
             }
         }
         self.normalise(a.low + b.low, &mut sums)
+    }
+
+    /// The square of an element: each product of two different coefficients is computed once.
+    pub fn square(&self, a: &PlainPolynomial) -> PlainPolynomial {
+        if a.coefficients.is_empty() || !self.products_fit(a, a) {
+            return self.multiply(a, a);
+        }
+        let len = a.coefficients.len();
+        let mut sums = vec![0i64; 2 * len - 1];
+        for (i, &factor) in a.coefficients.iter().enumerate().filter(|(_, factor)| **factor != 0) {
+            sums[2 * i] += factor * factor;
+            multiply_add(&mut sums[2 * i + 1..i + len], &a.coefficients[i + 1..], 2 * factor);
+        }
+        self.normalise(2 * a.low, &mut sums)
+    }
+
+    /// Whether every coefficient of a product, and twice each product of two coefficients, stays clear of overflow.
+    fn products_fit(&self, short: &PlainPolynomial, long: &PlainPolynomial) -> bool {
+        let largest = |p: &PlainPolynomial| p.coefficients.iter().fold(0, |most, c| c.unsigned_abs().max(most));
+        let bound = u128::from(largest(short)) * u128::from(largest(long)) * 2;
+        bound.saturating_mul(short.coefficients.len() as u128) < SUM_LIMIT
     }
 
     /// The sum of an element and a constant from [`reduce_digits`](Self::reduce_digits).
@@ -300,8 +329,9 @@ mod tests {
             let product = ring.multiply(&ring.element(&a), &ring.element(&b));
             let expected = schoolbook(&ring, &dense(&ring, &a), &dense(&ring, &b));
             prop_assert_eq!(ring.coefficients(&product), expected.clone());
-            let again = ring.multiply(&product, &product);
-            prop_assert_eq!(ring.coefficients(&again), schoolbook(&ring, &expected, &expected));
+            let square = schoolbook(&ring, &expected, &expected);
+            prop_assert_eq!(ring.coefficients(&ring.multiply(&product, &product)), square.clone());
+            prop_assert_eq!(ring.coefficients(&ring.square(&product)), square);
         }
 
         #[test]

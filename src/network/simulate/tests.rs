@@ -1,7 +1,8 @@
 //! The simulator against polynomials multiplied out in the ring, and against arithmetic in double precision.
 
 use super::*;
-use crate::network::{Conv2d, Layer, Pool2d};
+use crate::encoding::{FractionalEncoder, IntegerEncoder};
+use crate::network::{Conv2d, IntegerNetwork, Layer, Pool2d};
 
 /// Balanced base-3 digits with 20 fractional places: the smallest encoder that has fractions and signs.
 fn ternary(value: f64) -> Result<Vec<Digit>> {
@@ -22,7 +23,8 @@ fn ternary(value: f64) -> Result<Vec<Digit>> {
 }
 
 /// The number that coefficients stand for: the upper half of the exponents are fractional places.
-fn decode(modulus: u64, coefficients: &[u64]) -> f64 {
+fn decode(modulus: u64, plaintext: &Plaintext) -> f64 {
+    let Plaintext::Bfv(coefficients) = plaintext else { panic!("BFV was asked for") };
     let n = coefficients.len();
     let centred = |c: u64| if c > modulus / 2 { c as f64 - modulus as f64 } else { c as f64 };
     let value = |(i, &c): (usize, &u64)| match i < n / 2 {
@@ -112,7 +114,7 @@ fn with_room_enough_it_is_the_network() {
     let ring = PlainRing::new(1024, 1 << 40).unwrap();
     let simulator = Simulator::new(&network(), ring, ternary).unwrap();
     let images = numbers(48, 3);
-    let got = simulator.predict(&images, |coefficients| Ok(decode(1 << 40, coefficients))).unwrap();
+    let got = simulator.predict(&images, |plaintext| Ok(decode(1 << 40, plaintext))).unwrap();
     let expected = network().evaluate(&images).unwrap();
     for (a, b) in got.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-6, "{a} {b}");
@@ -134,4 +136,49 @@ fn bad_values_are_named_by_their_place() {
     let huge = AffineMap::linear(&[1.0, 1e9], [1, 2], None).unwrap();
     let network = Network::new(&[2], vec![Layer::affine("huge", huge)]).unwrap();
     assert!(matches!(Simulator::new(&network, ring, ternary), Err(Error::Unencodable { index: 1, .. })));
+}
+
+#[test]
+fn the_papers_encoding_predicts_the_network() {
+    let encoder = FractionalEncoder::new(4096, 100_000_007, 2, 64, 32).unwrap();
+    // The second activation would take the coefficients beyond this plaintext modulus.
+    let network = network().slice(0..5).unwrap();
+    let simulator = Simulator::new(&network, PlainRing::new(4096, 100_000_007).unwrap(), encoder.clone()).unwrap();
+    let image = numbers(16, 3);
+    let fresh = simulator.encode(&image).unwrap();
+    for (value, element) in image.iter().zip(&fresh) {
+        // The encoder makes its plaintexts as short as SEAL does.
+        let (Plaintext::Bfv(mut encoded), Plaintext::Bfv(simulated)) =
+            (encoder.encode(*value).unwrap(), simulator.ring().plaintext(element))
+        else {
+            panic!("BFV was asked for")
+        };
+        encoded.resize(4096, 0);
+        assert_eq!(encoded, simulated);
+    }
+    // SEAL's decoding leaves out the digits that products put below 2^-32: little after one product.
+    let convolved = &simulator.trace(&fresh).unwrap()[0];
+    for (element, expected) in convolved.iter().zip(&network.trace(&image).unwrap()[0]) {
+        let decoded = encoder.decode(&simulator.ring().plaintext(element)).unwrap();
+        assert!((decoded - expected).abs() < 1e-6, "{decoded} {expected}");
+    }
+    let images = numbers(48, 3);
+    let answers = simulator.predict(&images, |plaintext| encoder.decode_all_digits(plaintext)).unwrap();
+    for (answer, expected) in answers.iter().zip(network.evaluate(&images).unwrap()) {
+        assert!((answer - expected).abs() < 1e-6, "{answer} {expected}");
+    }
+}
+
+#[test]
+fn integer_digits_predict_the_integer_network() {
+    let integers = IntegerNetwork::new(&network(), 16.0, 5).unwrap();
+    let images = integers.quantize(&numbers(32, 3)).unwrap();
+    let encoder = IntegerEncoder::new(1024, 1 << 30, 3).unwrap();
+    let ring = PlainRing::new(1024, 1 << 30).unwrap();
+    let simulator = Simulator::new(&integers.to_network().unwrap(), ring, encoder.clone()).unwrap();
+    let values: Vec<f64> = images.iter().map(|&value| value as f64).collect();
+    let got = simulator.predict(&values, |plaintext| Ok(encoder.decode(plaintext)? as f64)).unwrap();
+    let expected: Vec<f64> = integers.evaluate(&images).unwrap().into_iter().map(|value| value as f64).collect();
+    assert_eq!(got, expected);
+    assert!(matches!(simulator.encode(&[1.0, 0.5]), Err(Error::Unencodable { index: 1, .. })));
 }
