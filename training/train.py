@@ -4,8 +4,8 @@
     python training/train.py fashion-5layer      # one, and what it starts from
 
 Needs ``pip install 'pycrcnn[train]'`` and the data sets (see `pycrcnn.datasets`). One seed fixes initialisation and
-the order of the images, so a run can be repeated; what is stated is the accuracy after the last epoch on the test
-split, which nothing is chosen by.
+the order of the images, so a run can be repeated. What is stated is the accuracy on the test split after the last
+epoch; no epoch is picked by it.
 
 A network that will run on encrypted images may use only additions and multiplications. As in the paper, it is made in
 two steps: a plain network with ReLU and max pooling is trained, then ReLU becomes a square, max pooling becomes
@@ -13,8 +13,8 @@ average pooling, and the network is trained again from the plain one's weights.
 
 The fractional encoder turns a number into its binary digits, and each product of two numbers adds up about as many
 products of digits as the sparser of them has nonzero digits. So the numbers are kept short, which costs almost no
-accuracy and keeps those sums far below the plaintext modulus: pixels enter as multiples of 1/256, and the weights of
-the approximated networks are trained as multiples of a power of two (straight-through, Bengio et al. 2013).
+accuracy and keeps those sums below the plaintext modulus: for the approximated networks pixels are divided by 256, not
+by 255, and weights are trained as multiples of a power of two (straight-through, Bengio et al. 2013).
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ log = logging.getLogger("train")
 MODELS = Path(__file__).resolve().parents[1] / "python" / "pycrcnn" / "models"
 BATCH = 64
 LEARNING_RATE = 1e-3
-PIXEL_SCALE = 1 / 256
-"""A pixel has eight binary digits then; divided by 255 it would have as many as the encoding keeps."""
 CALM_RANGE = 4.0
 """Inputs of a square beyond this magnitude are penalised: a square doubles the digits that the encoding has to hold."""
 RANGE_PENALTY = 0.01
@@ -112,30 +110,40 @@ class Recipe:
     start: str | None = None
     """The network whose weights this one starts from."""
     epochs: int = 20
+    divisor: int = 255
+    """A pixel enters divided by this. By 256, it has eight binary digits; by 255, as many as the encoding keeps."""
     fraction_bits: int | None = None
     """Weights are multiples of 2^-fraction_bits."""
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    """Together with the weight decay it keeps the logits, and so the digits, small."""
     shift: int = 0
     """Images are moved by up to this many pixels, another way for each batch."""
 
 
 RECIPES = {
     "fashion-5layer-plain": Recipe(lambda: five_layer(nn.ReLU, nn.MaxPool2d), "fashion-mnist"),
-    "fashion-5layer": Recipe(lambda: five_layer(Square, nn.AvgPool2d), "fashion-mnist", start="fashion-5layer-plain"),
+    "fashion-5layer": Recipe(
+        lambda: five_layer(Square, nn.AvgPool2d),
+        "fashion-mnist",
+        start="fashion-5layer-plain",
+        divisor=256,
+        fraction_bits=4,
+    ),
     "fashion-6layer-plain": Recipe(lambda: six_layer(nn.MaxPool2d), "fashion-mnist"),
-    "fashion-6layer": Recipe(lambda: six_layer(nn.AvgPool2d), "fashion-mnist", start="fashion-6layer-plain"),
+    "fashion-6layer": Recipe(
+        lambda: six_layer(nn.AvgPool2d),
+        "fashion-mnist",
+        start="fashion-6layer-plain",
+        divisor=256,
+        fraction_bits=6,
+    ),
     "mnist-cryptonets": Recipe(cryptonets, "mnist", shift=1),
 }
 
 
-def tensors(dataset: str, split: datasets.Split) -> tuple[Tensor, Tensor]:
-    """Images as float32 [n, 1, 28, 28] in [0, 1), and labels."""
-    images, labels = datasets.load(dataset, split)
-    return torch.from_numpy(images.astype("float32") * PIXEL_SCALE).unsqueeze(1), torch.from_numpy(
-        labels.astype("int64")
-    )
+def tensors(recipe: Recipe, split: datasets.Split) -> tuple[Tensor, Tensor]:
+    """Images as float32 [n, 1, 28, 28] in [0, 1], and labels."""
+    images, labels = datasets.load(recipe.dataset, split)
+    scaled = images.astype("float32") / recipe.divisor
+    return torch.from_numpy(scaled).unsqueeze(1), torch.from_numpy(labels.astype("int64"))
 
 
 def accuracy(net: nn.Sequential, images: Tensor, labels: Tensor) -> float:
@@ -181,10 +189,10 @@ def on_grid(net: nn.Sequential, bits: int) -> Iterator[None]:
 
 def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> None:
     """Adam with a cosine schedule on the training split."""
-    images, labels = tensors(recipe.dataset, "train")
-    test_images, test_labels = tensors(recipe.dataset, "test")
+    images, labels = tensors(recipe, "train")
+    test_images, test_labels = tensors(recipe, "test")
     steps = recipe.epochs * -(-len(images) // BATCH)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, recipe.epochs + 1):
         started, total = time.monotonic(), 0.0
@@ -194,7 +202,7 @@ def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> Non
                 dy, dx = torch.randint(-recipe.shift, recipe.shift + 1, (2,), generator=generator).tolist()
                 x = x.roll((dy, dx), (2, 3))
             logits, penalty = forward(net, x)
-            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
+            loss = functional.cross_entropy(logits, labels[batch])
             optimizer.zero_grad()
             (loss + RANGE_PENALTY * penalty).backward()
             optimizer.step()
@@ -257,20 +265,21 @@ def make(name: str, directory: Path, seed: int) -> None:
     else:
         with on_grid(net, recipe.fraction_bits):
             train(net, recipe, generator)
-    test_images, test_labels = tensors(recipe.dataset, "test")
+    test_images, test_labels = tensors(recipe, "test")
     metadata = {
         "name": name,
         "architecture": json.dumps(architecture(net)),
         "input_shape": json.dumps([1, 28, 28]),
-        "normalisation": json.dumps({"scale": PIXEL_SCALE, "offset": 0.0}),
-        "fraction_bits": json.dumps(recipe.fraction_bits),
+        "normalisation": json.dumps({"scale": 1 / recipe.divisor, "offset": 0.0}),
         "dataset": recipe.dataset,
         "accuracy": json.dumps(accuracy(net, test_images, test_labels)),
-        "largest_magnitudes": json.dumps(magnitudes(net, tensors(recipe.dataset, "train")[0])),
+        "largest_magnitudes": json.dumps(magnitudes(net, tensors(recipe, "train")[0])),
         "seed": json.dumps(seed),
         "command": f"python training/train.py {name} --seed {seed}",
         "torch": torch.__version__,
     }
+    if recipe.fraction_bits is not None:
+        metadata["fraction_bits"] = json.dumps(recipe.fraction_bits)
     log.info("%s: test accuracy %s, largest magnitudes %s", name, metadata["accuracy"], metadata["largest_magnitudes"])
     save_file(net.state_dict(), directory / f"{name}.safetensors", metadata=metadata)
 

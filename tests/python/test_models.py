@@ -51,10 +51,19 @@ def test_encryptable_networks_stay_in_a_modest_range(name):
         assert layer["type"] != "square" or largest_input < 8
 
 
+@pytest.mark.parametrize("name", ["fashion-5layer", "fashion-6layer"])
+def test_digits_are_few(name):
+    model = models.load(name)
+    for layer in model.layers:
+        for array in (layer.get("weight"), layer.get("bias")):
+            assert array is None or not np.any(np.ldexp(array, model.fraction_bits) % 1)
+    assert not np.any(model.normalise(np.arange(784).reshape(28, 28) % 256) * 256 % 1)
+
+
 def test_normalise_takes_one_image_or_many():
     model = models.load("fashion-5layer")
     pixels = np.full((3, 28, 28), 255, np.uint8)
-    np.testing.assert_array_equal(model.normalise(pixels), np.ones((3, 1, 28, 28)))
+    np.testing.assert_array_equal(model.normalise(pixels), np.full((3, 1, 28, 28), 255 / 256))
     assert model.normalise(pixels[0]).shape == (1, 1, 28, 28)
     with pytest.raises(ShapeError, match=r"takes images of shape \[n, 28, 28\], got \[3, 27, 28\]"):
         model.normalise(pixels[:, 1:])

@@ -83,6 +83,8 @@ class Model:
         On the test split, from 0 to 1, computed in double precision.
     scale, offset : float
         A pixel enters the network as ``scale * pixel + offset``.
+    fraction_bits : int or None
+        Weights and biases are multiples of 2^-fraction_bits, which keeps their encodings short; None if they are not.
     largest_magnitudes : tuple of float
         Over the training split: of the input and of each layer's output.
     card : str
@@ -96,6 +98,7 @@ class Model:
     accuracy: float
     scale: float
     offset: float
+    fraction_bits: int | None
     largest_magnitudes: tuple[float, ...]
     card: str
 
@@ -186,6 +189,7 @@ def _model(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> 
         accuracy=accuracy,
         scale=normalisation["scale"],
         offset=normalisation["offset"],
+        fraction_bits=json.loads(metadata.get("fraction_bits", "null")),
         largest_magnitudes=tuple(json.loads(metadata["largest_magnitudes"])),
         card=(
             f"{metadata['name']}: {accuracy:.2%} of the {metadata['dataset']} test split\n"
