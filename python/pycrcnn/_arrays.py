@@ -62,7 +62,9 @@ def as_integers(values: Any, name: str = "values") -> NDArray[np.int64]:
         For a fraction or a number that is too large; otherwise as :func:`as_numbers`.
     """
     array = as_tensor(values, name)
-    if array.dtype.kind in "bi" or (array.dtype.kind == "u" and (array.size == 0 or array.max() <= np.iinfo(np.int64).max)):
+    if array.dtype.kind in "bi" or (
+        array.dtype.kind == "u" and (array.size == 0 or array.max() <= np.iinfo(np.int64).max)
+    ):
         return np.ascontiguousarray(array, dtype=np.int64).reshape(array.shape)
     numbers = as_numbers(array, name)
     whole = (numbers == np.rint(numbers)) & (np.abs(numbers) < 2.0**63)

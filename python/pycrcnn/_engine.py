@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -28,10 +28,15 @@ from pycrcnn.errors import (
     UnsupportedError,
 )
 
-if TYPE_CHECKING:
-    from pycrcnn._native import Encoder
+__all__ = ["ClearEngine", "Encoder", "Engine", "LayerEngine", "engine_behind", "engine_of"]
 
-__all__ = ["ClearEngine", "Engine", "LayerEngine", "engine_behind", "engine_of"]
+Encoder: TypeAlias = (
+    _native.FractionalEncoder
+    | _native.IntegerEncoder
+    | _native.ScalarEncoder
+    | _native.BatchEncoder
+    | _native.CkksEncoder
+)
 
 #: Bits that a CKKS result at the last level keeps for the size of its numbers.
 _INTEGER_BITS = 10
@@ -266,7 +271,7 @@ class Engine:
         encoder = self.encoder(kinds.pop())
         if isinstance(encoder, _native.BatchEncoder):
             slots = [encoder.decode(handle) for handle in handles]
-            return (np.array(slots) / np.array(divisors)[:, None]).reshape(*shape, -1)
+            return np.asarray(np.array(slots) / np.array(divisors)[:, None]).reshape(*shape, -1)
         numbers: Any = encoder.decode(handles)
         if any(d != 1 for d in divisors):
             numbers = numbers / np.array(divisors, dtype=float)
@@ -348,7 +353,7 @@ class Engine:
         return PyCtxt._make(self, handle, a._encoding, a._divisor, a._key_id)
 
     def power(self, a: PyCtxt, exponent: int) -> PyCtxt:
-        """a multiplied by itself."""
+        """The power: a multiplied by itself."""
         if isinstance(exponent, bool) or not isinstance(exponent, int | np.integer) or exponent < 1:
             raise InvalidValueError(f"exponent: {exponent!r} is not a whole number from 1 up")
         result, base, left = None, a, int(exponent)
@@ -361,7 +366,7 @@ class Engine:
             [base] = self.square([base])
 
     def combine(self, operation: str, a: PyCtxt, b: Any, *, reflected: bool = False) -> PyCtxt:
-        """a + b, a - b (b - a where reflected) or a * b for a ciphertext, plaintext or number b."""
+        """A + b, a - b (b - a where reflected) or a * b for a ciphertext, plaintext or number b."""
         if isinstance(b, PyCtxt):
             return self._combine_ciphertexts(operation, a, b)
         if operation == "sub":
@@ -376,10 +381,10 @@ class Engine:
             x, y = self._same_level([a._bind(self), b._bind(self)])
             [handle] = self._reduced(self.evaluator.multiply([x], [y], self.threads))
             return PyCtxt._make(self, handle, a._encoding, a._divisor * b._divisor, a._key_id or b._key_id)
-        [x, y], encoding, divisor, key_id = self._aligned([a, b])
+        [x, y], encoding, divisor, key_id = self._aligned_ciphertexts([a, b])
         method = self.evaluator.add if operation == "add" else self.evaluator.sub
-        [handle] = method([x], [y], self.threads)  # type: ignore[list-item]
-        return PyCtxt._make(self, handle, encoding, divisor, key_id)
+        [total] = method([x], [y], self.threads)
+        return PyCtxt._make(self, total, encoding, divisor, key_id)
 
     def _combine_plain(self, operation: str, a: PyCtxt, b: Any) -> PyCtxt:
         handle = self._bound([a])[0]._bind(self)
@@ -442,26 +447,35 @@ class Engine:
         return encodings.pop()
 
     def _aligned(self, items: list[Any]) -> tuple[list[_native.Ciphertext | None], Encoding, int, str | None]:
-        """Native ciphertexts at one level, scale and divisor; None stands for zero."""
-        ciphertexts = self._bound([item for item in items if isinstance(item, PyCtxt)])
-        encoding = self._same_encoding(ciphertexts)
-        divisor = math.lcm(*(c._divisor for c in ciphertexts))
-        handles = [self._times(c, divisor // c._divisor) for c in ciphertexts]
-        handles = self._same_scale(self._same_level(handles))
-        remaining = iter(handles)
-        like = handles[0] if handles else None
+        """Ciphertexts and numbers as native ciphertexts that go together; None stands for zero."""
+        ciphertexts = [item for item in items if isinstance(item, PyCtxt)]
+        handles, encoding, divisor, key_id = self._aligned_ciphertexts(ciphertexts)
+        remaining, like = iter(handles), handles[0] if handles else None
         aligned = [
             next(remaining) if isinstance(item, PyCtxt) else self._constant(item, encoding, divisor, like)
             for item in items
         ]
-        return aligned, encoding, divisor, next((c._key_id for c in ciphertexts if c._key_id), self.key_id)
+        return aligned, encoding, divisor, key_id
+
+    def _aligned_ciphertexts(
+        self, ciphertexts: list[PyCtxt]
+    ) -> tuple[list[_native.Ciphertext], Encoding, int, str | None]:
+        """Native ciphertexts of one encoding, at one level, scale and divisor."""
+        self._bound(ciphertexts)
+        encoding = self._same_encoding(ciphertexts)
+        divisor = math.lcm(*(c._divisor for c in ciphertexts))
+        handles = [self._times(c, divisor // c._divisor) for c in ciphertexts]
+        key_id = next((c._key_id for c in ciphertexts if c._key_id), self.key_id)
+        return self._same_scale(self._same_level(handles)), encoding, divisor, key_id
 
     def _times(self, ciphertext: PyCtxt, factor: int) -> _native.Ciphertext:
         handle = ciphertext._bind(self)
         if factor == 1:
             return handle
         product = _native.AffineMap.linear(np.array([[float(factor)]]), None)
-        [handle] = _native.affine(self.context, self.encoder(ciphertext._encoding), product, [handle], 1, 1.0, self.threads)
+        [handle] = _native.affine(
+            self.context, self.encoder(ciphertext._encoding), product, [handle], 1, 1.0, self.threads
+        )
         return handle
 
     def _same_level(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
@@ -501,7 +515,13 @@ class Engine:
         scale = like.scale if encoding is Encoding.CKKS else 1.0
         zero = self.evaluator.zero(like.primes, 1.0)
         [handle] = _native.affine(
-            self.context, self.encoder(encoding), constant, [zero], divisor, scale * divisor if scale != 1.0 else 1.0, self.threads
+            self.context,
+            self.encoder(encoding),
+            constant,
+            [zero],
+            divisor,
+            scale * divisor if scale != 1.0 else 1.0,
+            self.threads,
         )
         return handle.with_scale(like.scale)
 

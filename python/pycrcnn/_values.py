@@ -202,7 +202,9 @@ class PyCtxt:
             This object.
         """
         data = bytes(data)
-        found, divisor, key_id = self._encoding if encoding is None else Encoding.of(encoding), 1, None
+        found: Encoding = self._encoding if encoding is None else Encoding.of(encoding)
+        divisor: Any = 1
+        key_id: Any = None
         if is_packed(data):
             header, data = unpack("ciphertext", data)
             found, divisor, key_id = Encoding.of(header.get("encoding")), header.get("divisor"), header.get("key")
@@ -269,7 +271,9 @@ class PyCtxt:
 
     def __repr__(self) -> str:
         if self._handle is None:
-            return "<PyCtxt, empty>" if self._pending is None else f"<PyCtxt, {len(self._pending)} bytes, no parameters>"
+            return (
+                "<PyCtxt, empty>" if self._pending is None else f"<PyCtxt, {len(self._pending)} bytes, no parameters>"
+            )
         return f"<PyCtxt, {self._encoding.value}, {self._handle.size} polynomials>"
 
 

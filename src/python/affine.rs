@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use pyo3::prelude::*;
 use rayon::prelude::*;
@@ -303,7 +303,7 @@ fn alike<'a>(
 ) -> Result<Vec<Cow<'a, scheme::Ciphertext>>> {
     let (primes, scale) = first(inputs).map_or((context.data_primes(), 1.0), |c| (c.primes(), c.scale()));
     let size = inputs.iter().flatten().map(|c| c.size()).max().unwrap_or(2);
-    let evaluator = Evaluator::new(context.clone());
+    let evaluator = LazyLock::new(|| Evaluator::new(context.clone()));
     let one = |input: &'a Option<Arc<scheme::Ciphertext>>| {
         let Some(input) = input else {
             return Ok(Cow::Owned(scheme::Ciphertext::zero(context, size, primes, form.unwrap_or(Form::Ntt), scale)));

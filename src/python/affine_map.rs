@@ -76,12 +76,6 @@ impl AffineMap {
         Ok(py.detach(|| affine::AffineMap::linear(weights, shape, bias))?.into())
     }
 
-    /// The map that does the work of this one and then of `next`.
-    fn fuse(&self, py: Python<'_>, next: PyRef<'_, AffineMap>) -> PyResult<Self> {
-        let (first, next) = (self.inner.clone(), next.inner.clone());
-        Ok(py.detach(|| first.fuse(&next))?.into())
-    }
-
     /// W x + b of one tensor or of several, one after the other.
     #[pyo3(signature = (values, threads=0))]
     fn apply<'py>(

@@ -33,13 +33,16 @@ impl FractionalEncoder {
         wrapped(py.detach(|| self.inner.encode_all(values)))
     }
 
-    /// The number of each plaintext.
+    /// The number of each plaintext, all of its digits counted.
+    ///
+    /// SEAL 2.3.1 leaves out those that products have put between the integer and the fraction digits, and so loses
+    /// the third or fourth decimal after a few layers.
     fn decode<'py>(
         &self,
         py: Python<'py>,
         plaintexts: Vec<PyRef<'py, Plaintext>>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        decoded(py, &plaintexts, |p| self.inner.decode(p))
+        decoded(py, &plaintexts, |p| self.inner.decode_all_digits(p))
     }
 }
 

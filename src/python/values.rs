@@ -23,23 +23,6 @@ impl From<scheme::Plaintext> for Plaintext {
 
 #[pymethods]
 impl Plaintext {
-    /// A plaintext from SEAL's bytes, checked against the parameters.
-    #[staticmethod]
-    fn from_bytes(py: Python<'_>, context: &Context, data: &[u8]) -> PyResult<Self> {
-        Ok(py.detach(|| wire::read_plaintext(&context.inner, data, Limits::CONTEXT))?.into())
-    }
-
-    /// The plaintext in SEAL's format.
-    fn to_bytes<'py>(&self, py: Python<'py>, context: &Context) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = py.detach(|| wire::write_plaintext(&context.inner, &self.inner, Compression::None))?;
-        Ok(PyBytes::new(py, &bytes))
-    }
-
-    /// Whether the plaintext fits the parameters.
-    fn belongs_to(&self, context: &Context) -> bool {
-        self.inner.is_valid_for(&context.inner)
-    }
-
     fn __repr__(&self) -> String {
         match &*self.inner {
             scheme::Plaintext::Bfv(coefficients) => format!("Plaintext(bfv, {} coefficients)", coefficients.len()),

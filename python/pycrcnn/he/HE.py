@@ -135,7 +135,7 @@ class HE:
         TypeError
             For an array, here and in the three methods below: scripts rely on it to go one dimension deeper.
         """
-        return self._require_engine().encode(_single(x))[()]
+        return self._require_engine().encode(_single(x)).item()
 
     def decode(self, x: Any) -> Any:
         """The number of one plaintext."""
@@ -143,7 +143,7 @@ class HE:
 
     def encrypt(self, x: Any) -> Any:
         """Encrypts one number."""
-        return self._require_engine().encrypt(_single(x))[()]
+        return self._require_engine().encrypt(_single(x)).item()
 
     def decrypt(self, x: Any) -> Any:
         """The number of one ciphertext; needs the secret key."""
@@ -335,6 +335,6 @@ class MockHE(HE):
 
 
 def _single(x: Any) -> Any:
-    if isinstance(x, np.ndarray | list | tuple) or not isinstance(x, PyCtxt | PyPtxt) and np.ndim(x) != 0:
+    if not isinstance(x, PyCtxt | PyPtxt) and np.ndim(x) != 0:
         raise InvalidTypeError("one value is needed; for an array use encode_matrix, encrypt_matrix, ...")
     return x

@@ -11,7 +11,7 @@ from pycrcnn._arrays import Numbers
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
 from pycrcnn.errors import FormatError
 from pycrcnn.net_builder.encoded_net_builder import build_from_pytorch
-from pycrcnn.parameters_tester._setup import load_model, make_HE
+from pycrcnn.parameters_tester._setup import chosen_layers, load_model, pyfhel_from
 
 __all__ = ["local_execution"]
 
@@ -30,7 +30,7 @@ def local_execution(data: Any, parameters: Mapping[str, Any], debug: bool = Fals
         from min to max, inclusive. ``"model_path"`` names the network's file, ``./model.pt`` unless given.
     debug : bool, optional
         Print each layer and the noise budget behind it.
-    net : torch.nn.Sequential, optional
+    net : torch.nn.Sequential or Model, optional
         The network, in place of the file.
 
     Returns
@@ -43,10 +43,8 @@ def local_execution(data: Any, parameters: Mapping[str, Any], debug: bool = Fals
         raise FormatError('parameters: a list "encryption_parameters" is needed')
     if net is None:
         net = load_model(parameters.get("model_path", "./model.pt"))
-    layers = parameters.get("layers")
-    if layers:
-        net = net[min(layers) : max(layers) + 1]
-    HE = make_HE(cases[0], parameters.get("max_threads", 0))
+    net = chosen_layers(net, parameters.get("layers"))
+    HE = pyfhel_from(cases[0], parameters.get("max_threads", 0))
     encoded_net = build_from_pytorch(HE, net)
 
     encrypted = encrypt_matrix(HE, data)

@@ -6,7 +6,7 @@ Layers are recognised by the names of their classes, so torch is not imported he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pycrcnn.convolutional.convolutional_layer import Conv1d, ConvolutionalLayer
@@ -16,6 +16,7 @@ from pycrcnn.functional.flatten_layer import FlattenLayer
 from pycrcnn.functional.rencryption_layer import RencryptionLayer
 from pycrcnn.functional.square_layer import SquareLayer
 from pycrcnn.linear.linear_layer import LinearLayer
+from pycrcnn.models import Model
 
 __all__ = ["build_from_pytorch"]
 
@@ -27,7 +28,7 @@ def build_from_pytorch(HE: Any, net: Any, rencrypt_positions: Sequence[int] = ()
     ----------
     HE : Pyfhel or HE
         Parameters and keys.
-    net : torch.nn.Sequential
+    net : torch.nn.Sequential or pycrcnn.models.Model
         Of ``Conv2d``, ``Conv1d``, ``Linear``, ``AvgPool2d``, ``Flatten``, a ``Square`` of your own, nested
         ``Sequential``; ``Identity`` and ``Dropout`` are left out. Any iterable of layers will do.
     rencrypt_positions : sequence of int, optional
@@ -58,7 +59,7 @@ def _names(layer: Any) -> list[str]:
 def _flattened(net: Any) -> Iterable[Any]:
     """The layers of a network, those of nested networks in their place."""
     try:
-        layers = iter(net)
+        layers = iter(net.layers if isinstance(net, Model) else net)
     except TypeError:
         raise InvalidTypeError(
             f"net: an nn.Sequential (or a list of layers) is needed, not {type(net).__name__}"
@@ -72,6 +73,8 @@ def _flattened(net: Any) -> Iterable[Any]:
 
 
 def _build(HE: Any, layer: Any) -> Any:
+    if isinstance(layer, Mapping):
+        return _build_described(HE, layer)
     for name in _names(layer):
         if name in _BUILDERS:
             return _BUILDERS[name](HE, layer)
@@ -85,6 +88,25 @@ def _build(HE: Any, layer: Any) -> Any:
     name = type(layer).__name__
     hint = advice.get(name, f"these can: {', '.join(sorted(_BUILDERS))}")
     raise UnsupportedError(f"a {name} layer cannot run on encrypted numbers; {hint}")
+
+
+def _build_described(HE: Any, layer: Mapping[str, Any]) -> Any:
+    """A layer of a :class:`pycrcnn.models.Model`."""
+    match layer["type"]:
+        case "conv2d":
+            return ConvolutionalLayer(
+                HE, layer["weight"], layer.get("stride", 1), layer.get("padding", 0), layer.get("bias")
+            )
+        case "linear":
+            return LinearLayer(HE, layer["weight"], layer.get("bias"))
+        case "avg_pool2d":
+            return AveragePoolLayer(HE, layer["kernel"], layer["stride"])
+        case "square":
+            return SquareLayer(HE)
+        case "flatten":
+            return FlattenLayer()
+        case kind:
+            raise UnsupportedError(f"a {kind} layer cannot run on encrypted numbers; take the network without -plain")
 
 
 def _require(layer: Any, **expected: Any) -> None:

@@ -16,11 +16,9 @@ def new_set(train: bool = True) -> Any:
 
     from pycrcnn import datasets
 
-    images, labels = datasets.fashion_mnist("train" if train else "test")
-    pixels = torch.from_numpy(images).float()
-    if images.dtype.kind == "u":
-        pixels = pixels / 255
-    return torch.utils.data.TensorDataset(pixels.reshape(-1, 1, 28, 28), torch.from_numpy(labels).long())
+    images, labels = datasets.load("fashion-mnist", "train" if train else "test")
+    pixels = torch.from_numpy(images).float().reshape(-1, 1, 28, 28) / 255
+    return torch.utils.data.TensorDataset(pixels, torch.from_numpy(labels).long())
 
 
 def new_batch(size: int, train: bool = True) -> Any:

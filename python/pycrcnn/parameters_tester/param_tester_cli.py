@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pycrcnn.net_builder.encoded_net_builder import build_from_pytorch
-from pycrcnn.parameters_tester._setup import dataset_images, load_model, make_HE
+from pycrcnn.parameters_tester._setup import dataset_images, load_model, pyfhel_from
 from pycrcnn.parameters_tester.utils.utils import get_max_error, get_min_noise, test_net
 
 __all__ = ["ask_encryption_parameters", "get_max_error", "get_min_noise", "param_test", "test_net"]
@@ -13,7 +13,7 @@ __all__ = ["ask_encryption_parameters", "get_max_error", "get_min_noise", "param
 
 def ask_encryption_parameters() -> list[tuple[int, int, int, int]]:
     """Asks for sets of parameters: polynomial degree, plaintext modulus, security level, base."""
-    cases = []
+    cases: list[tuple[int, int, int, int]] = []
     while True:
         print(f"---- CASE {len(cases)} ----")
         cases.append(
@@ -51,7 +51,7 @@ def param_test(net: Any = None, images: Any = None) -> list[float]:
     errors = []
     for number, (m, p, sec, base) in enumerate(cases):
         print(f"\nCASE {number} ###############")
-        HE = make_HE({"m": m, "p": p, "sec": sec, "base": base})
+        HE = pyfhel_from({"m": m, "p": p, "sec": sec, "base": base})
         errors.append(test_net(HE, net, build_from_pytorch(HE, net, positions), images, debug))
     print("-----------------------\nTested values and obtained errors:")
     for case, error in zip(cases, errors, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 from pycrcnn.errors import FormatError
 from pycrcnn.net_builder.encoded_net_builder import build_from_pytorch
-from pycrcnn.parameters_tester._setup import dataset_images, load_model, make_HE
+from pycrcnn.parameters_tester._setup import chosen_layers, dataset_images, load_model, pyfhel_from
 from pycrcnn.parameters_tester.utils.utils import get_max_error, get_min_noise, run_both
 
 __all__ = ["get_parameter", "param_test", "read_parameters", "test_net"]
@@ -26,11 +26,11 @@ _RESULTS = "./results.json"
 def read_parameters(path: str | Path = _PARAMETERS) -> dict[str, Any]:
     """The tester's parameters."""
     try:
-        parameters = json.loads(Path(path).read_text())
+        parameters: Any = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is not JSON: {error}") from None
     cases = parameters.get("encryption_parameters") if isinstance(parameters, dict) else None
-    if not isinstance(cases, list) or not cases:
+    if not isinstance(parameters, dict) or not isinstance(cases, list) or not cases:
         raise FormatError(f'{path}: an object with a list "encryption_parameters" is needed')
     return parameters
 
@@ -56,8 +56,14 @@ def test_net(HE: Any, net: Any, encoded_layers: Any, images: Any, verbose: bool)
         if rows and not verbose:
             return
         noise = get_min_noise(HE, encrypted)
-        row = {"layer_name": layer, "min_noise": float(noise), "max_error": 0, "max_error_position": "",
-               "cipher_value": 0, "plain_value": 0}
+        row = {
+            "layer_name": layer,
+            "min_noise": float(noise),
+            "max_error": 0,
+            "max_error_position": "",
+            "cipher_value": 0,
+            "plain_value": 0,
+        }
         if not rows:
             row["max_error_position"] = str((0,) * plain.ndim)
         elif noise:
@@ -92,7 +98,7 @@ def param_test(
     ----------
     parameters : mapping or path, optional
         The parameters, or the JSON file that holds them.
-    net : torch.nn.Sequential, optional
+    net : torch.nn.Sequential or Model, optional
         The network, in place of the file at ``model_path``.
     images : array_like, optional
         Images, in place of the first test image of ``dataset``.
@@ -108,16 +114,14 @@ def param_test(
     given = dict(parameters) if isinstance(parameters, Mapping) else read_parameters(parameters)
     if net is None:
         net = load_model(given.get("model_path", "./model.pt"))
-    layers = given.get("layers")
-    if layers:
-        net = net[min(layers) : max(layers) + 1]
+    net = chosen_layers(net, given.get("layers"))
     if images is None:
         images = dataset_images(given.get("dataset", "MNIST"))
     debug = given.get("debug") in ("y", True)
 
     results: list[list[Any]] = []
     for case in given["encryption_parameters"]:
-        HE = make_HE(case, given.get("max_threads", 0))
+        HE = pyfhel_from(case, given.get("max_threads", 0))
         encoded = build_from_pytorch(HE, net, case.get("rencrypt_positions", ()))
         rows, error = test_net(HE, net, encoded, images, debug)
         result = [case, {"final_max_error": error if math.isfinite(error) else None}]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pycrcnn import _native
-from pycrcnn._engine import Engine
+from pycrcnn._engine import Encoder, Engine
 from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn._values import Encoding, PyCtxt, PyPtxt
 from pycrcnn.errors import (
@@ -151,7 +151,7 @@ class Pyfhel:
             raise ParameterError(f"p = {fields['p']} is no plaintext modulus: choose a whole number from 2 to 2^60")
         context = _native.Context.bfv(fields["m"], moduli, fields["p"], False)
         digits = (fields["base"], fields["intDigits"], fields["fracDigits"])
-        encoders: dict[Encoding, _native.Encoder] = {
+        encoders: dict[Encoding, Encoder] = {
             Encoding.FRACTIONAL: _native.FractionalEncoder(context, *digits),
             Encoding.INTEGER: _native.IntegerEncoder(context, fields["base"]),
         }
@@ -172,27 +172,27 @@ class Pyfhel:
 
     def getp(self) -> int:
         """Plaintext modulus."""
-        return self._field("p")
+        return int(self._field("p"))
 
     def getm(self) -> int:
         """Degree of the polynomials."""
-        return self._field("m")
+        return int(self._field("m"))
 
     def getbase(self) -> int:
         """Base of the digits of encoded numbers."""
-        return self._field("base")
+        return int(self._field("base"))
 
     def getsec(self) -> int:
         """Security level asked for, in bits."""
-        return self._field("sec")
+        return int(self._field("sec"))
 
     def getintDigits(self) -> int:
         """Coefficients for digits before the point."""
-        return self._field("intDigits")
+        return int(self._field("intDigits"))
 
     def getfracDigits(self) -> int:
         """Coefficients for digits after the point."""
-        return self._field("fracDigits")
+        return int(self._field("fracDigits"))
 
     def getflagBatching(self) -> bool:
         """Whether batch encoding was asked for."""
@@ -238,7 +238,7 @@ class Pyfhel:
 
     def encodeBatch(self, values: Any) -> PyPtxt:
         """Encodes up to m whole numbers into the slots of one plaintext."""
-        return self._require_engine().encode(values, Encoding.BATCH)[()]  # type: ignore[no-any-return]
+        return self._require_engine().encode(values, Encoding.BATCH).item()  # type: ignore[no-any-return]
 
     def encode(self, value: Any) -> PyPtxt:
         """Encodes a number by its type: whole, real, or a list of whole numbers."""
@@ -254,7 +254,7 @@ class Pyfhel:
 
     def encryptBatch(self, values: Any) -> PyCtxt:
         """Encrypts up to m whole numbers in the slots of one ciphertext."""
-        return self._require_engine().encrypt(values, Encoding.BATCH)[()]  # type: ignore[no-any-return]
+        return self._require_engine().encrypt(values, Encoding.BATCH).item()  # type: ignore[no-any-return]
 
     def encryptPtxt(self, ptxt: PyPtxt) -> PyCtxt:
         """Encrypts a plaintext."""
@@ -324,10 +324,10 @@ class Pyfhel:
         return Encoding.INTEGER if isinstance(value, int | np.integer) else Encoding.FRACTIONAL
 
     def _encode(self, value: Any, encoding: Encoding) -> PyPtxt:
-        return self._require_engine().encode(_single(value, encoding), encoding)[()]  # type: ignore[no-any-return]
+        return self._require_engine().encode(_single(value, encoding), encoding).item()  # type: ignore[no-any-return]
 
     def _encrypt(self, value: Any, encoding: Encoding) -> PyCtxt:
-        return self._require_engine().encrypt(_single(value, encoding), encoding)[()]  # type: ignore[no-any-return]
+        return self._require_engine().encrypt(_single(value, encoding), encoding).item()  # type: ignore[no-any-return]
 
     def _decode(self, ptxt: PyPtxt, encoding: Encoding) -> Any:
         engine = self._require_engine()
@@ -346,7 +346,7 @@ class Pyfhel:
     # Operations
 
     def add(self, ctxt: PyCtxt, other: Any, in_new_ctxt: bool = True) -> PyCtxt:
-        """ctxt + other, for a ciphertext, plaintext or number.
+        """The sum ctxt + other, for a ciphertext, plaintext or number.
 
         Parameters
         ----------
@@ -365,11 +365,11 @@ class Pyfhel:
         return self._apply("add", ctxt, other, in_new_ctxt)
 
     def sub(self, ctxt: PyCtxt, other: Any, in_new_ctxt: bool = True) -> PyCtxt:
-        """ctxt - other; see :meth:`add`."""
+        """The difference ctxt - other; see :meth:`add`."""
         return self._apply("sub", ctxt, other, in_new_ctxt)
 
     def multiply(self, ctxt: PyCtxt, other: Any, in_new_ctxt: bool = True) -> PyCtxt:
-        """ctxt * other; see :meth:`add`."""
+        """The product ctxt * other; see :meth:`add`."""
         return self._apply("multiply", ctxt, other, in_new_ctxt)
 
     add_plain = add
@@ -381,11 +381,11 @@ class Pyfhel:
         return self._store(ctxt, self._require_engine().negate(ctxt), in_new_ctxt)
 
     def square(self, ctxt: PyCtxt, in_new_ctxt: bool = True) -> PyCtxt:
-        """ctxt * ctxt; see :meth:`add`."""
+        """The square ctxt * ctxt; see :meth:`add`."""
         return self.power(ctxt, 2, in_new_ctxt)
 
     def power(self, ctxt: PyCtxt, expon: int, in_new_ctxt: bool = True) -> PyCtxt:
-        """ctxt multiplied by itself; see :meth:`add`.
+        """The power: ctxt multiplied by itself; see :meth:`add`.
 
         Raises
         ------
