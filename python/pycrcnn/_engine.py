@@ -255,7 +255,7 @@ class Engine:
             handles, [c._encoding for c in ciphertexts], [c._divisor for c in ciphertexts], (len(at),)
         )
         if len(at) == len(items):
-            return decoded.reshape(array.shape)
+            return decoded.reshape(array.shape + decoded.shape[1:])
         numbers = np.zeros(len(items))
         numbers[at] = decoded
         constants = [i for i, item in enumerate(items) if not isinstance(item, PyCtxt)]
@@ -286,10 +286,10 @@ class Engine:
 
     def numbers(self, values: Any, name: str) -> Numbers:
         """The numbers behind encoded or plain values."""
-        array = np.asarray(values) if isinstance(values, list | tuple | np.ndarray) else values
-        if isinstance(array, np.ndarray) and array.dtype == object and any(isinstance(x, PyPtxt) for x in array.flat):
+        array = as_tensor(values, name)
+        if array.dtype == object and any(isinstance(x, PyPtxt) for x in array.flat):
             return np.asarray(self.decode(array), dtype=np.float64)
-        return as_numbers(values, name)
+        return as_numbers(array, name)
 
     # Layers
 
@@ -466,7 +466,7 @@ class Engine:
         divisor = math.lcm(*(c._divisor for c in ciphertexts))
         handles = [self._times(c, divisor // c._divisor) for c in ciphertexts]
         key_id = next((c._key_id for c in ciphertexts if c._key_id), self.key_id)
-        return self._same_scale(self._same_level(handles)), encoding, divisor, key_id
+        return self._matched(handles), encoding, divisor, key_id
 
     def _times(self, ciphertext: PyCtxt, factor: int) -> _native.Ciphertext:
         handle = ciphertext._bind(self)
@@ -480,27 +480,34 @@ class Engine:
 
     def _same_level(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
         primes = min((h.primes for h in handles), default=0)
-        if all(h.primes == primes for h in handles):
-            return handles
-        return [h if h.primes == primes else self.evaluator.mod_switch([h], primes, self.threads)[0] for h in handles]
+        return [self._at_level(h, primes) for h in handles]
 
-    def _same_scale(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
+    def _at_level(self, handle: _native.Ciphertext, primes: int) -> _native.Ciphertext:
+        return handle if handle.primes == primes else self.evaluator.mod_switch([handle], primes, self.threads)[0]
+
+    def _matched(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
+        """The same ciphertexts at one level and, in CKKS, one scale."""
         if self.context.scheme != "ckks" or not handles:
-            return handles
-        scale = handles[0].scale
-        if all(abs(h.scale / scale - 1) < _SCALE_TOLERANCE for h in handles):
-            return [h.with_scale(scale) for h in handles]
-        # A product by 1, at the weight scale that gives all of them the same scale, costs one level.
-        one = _native.AffineMap.linear(np.ones((1, 1)), None)
-        encoder = self.encoder(Encoding.CKKS)
-        matched = []
-        for handle in handles:
-            weight_scale, rescale = self._weight_scale([handle])
-            if not rescale:
+            return self._same_level(handles)
+        lowest = min(handles, key=lambda h: h.primes)
+        if any(h.primes == lowest.primes and not _same(h.scale, lowest.scale) for h in handles):
+            if lowest.primes == 1:
                 raise OperandError("scales differ and no level is left to match them; choose a longer modulus chain")
-            product = _native.affine(self.context, encoder, one, [handle], 1, weight_scale, self.threads)
-            matched += self._rescaled(product)
-        return matched
+            return [self._rescaled_to(h, lowest.primes - 1, self.ckks_scale) for h in handles]
+        return [
+            self._at_level(h, lowest.primes).with_scale(lowest.scale)
+            if _same(h.scale, lowest.scale)
+            else self._rescaled_to(h, lowest.primes, lowest.scale)
+            for h in handles
+        ]
+
+    def _rescaled_to(self, handle: _native.Ciphertext, primes: int, scale: float) -> _native.Ciphertext:
+        """CKKS: the same numbers at a lower level and another scale, through a product by 1 and a rescaling."""
+        above = self._at_level(handle, primes + 1)
+        one = _native.AffineMap.linear(np.ones((1, 1)), None)
+        weight_scale = scale * self.context.moduli[primes] / above.scale
+        product = _native.affine(self.context, self.encoder(Encoding.CKKS), one, [above], 1, weight_scale, self.threads)
+        return self.evaluator.rescale(product, self.threads)[0].with_scale(scale)
 
     def _constant(
         self, item: Any, encoding: Encoding, divisor: int, like: _native.Ciphertext | None
@@ -550,7 +557,7 @@ class Engine:
     def _rescaled(self, handles: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
         scale = self.ckks_scale
         rescaled = self.evaluator.rescale(handles, self.threads)
-        return [h.with_scale(scale) if abs(h.scale / scale - 1) < _SCALE_TOLERANCE else h for h in rescaled]
+        return [h.with_scale(scale) if _same(h.scale, scale) else h for h in rescaled]
 
     def _reduced(self, products: list[_native.Ciphertext]) -> list[_native.Ciphertext]:
         """Products of ciphertexts, relinearised where there is a key, and rescaled (CKKS)."""
@@ -560,6 +567,11 @@ class Engine:
         elif self.context.scheme == "ckks":
             raise MissingKeyError("a product of CKKS ciphertexts needs a relinearisation key; call relinKeyGen() first")
         return self._rescaled(products) if self.context.scheme == "ckks" else products
+
+
+def _same(left: float, right: float) -> bool:
+    """Whether two scales are equal but for rounding."""
+    return abs(left / right - 1) < _SCALE_TOLERANCE
 
 
 def _check_shape(affine_map: _native.AffineMap, shape: tuple[int, ...]) -> None:

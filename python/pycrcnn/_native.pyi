@@ -6,6 +6,31 @@ from typing import NoReturn, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "AffineMap",
+    "BatchEncoder",
+    "Ciphertext",
+    "CkksEncoder",
+    "Context",
+    "EvaluationKeys",
+    "Evaluator",
+    "FractionalEncoder",
+    "IntegerEncoder",
+    "Plaintext",
+    "PublicKey",
+    "ScalarEncoder",
+    "SecretKey",
+    "affine",
+    "bfv_default_primes",
+    "create_primes",
+    "decrypt",
+    "encrypt",
+    "generate_evaluation_keys",
+    "generate_keys",
+    "noise_budget",
+    "security_limits",
+]
+
 _Encoder: TypeAlias = FractionalEncoder | IntegerEncoder | ScalarEncoder | BatchEncoder | CkksEncoder
 
 @final
@@ -137,9 +162,9 @@ class AffineMap:
         input_shape: Sequence[int],
         weights: NDArray[np.float64],
         bias: NDArray[np.float64] | None = None,
-        stride: Sequence[int] = [1, 1],
-        padding: Sequence[int] = [0, 0],
-        dilation: Sequence[int] = [1, 1],
+        stride: Sequence[int] = ...,
+        padding: Sequence[int] = ...,
+        dilation: Sequence[int] = ...,
         groups: int = 1,
     ) -> AffineMap: ...
     @staticmethod
@@ -199,7 +224,7 @@ def bfv_default_primes(degree: int, security: int) -> list[int] | None: ...
 def create_primes(degree: int, bit_sizes: Sequence[int]) -> list[int]: ...
 def security_limits(degree: int, security: int) -> tuple[int | None, int | None]: ...
 def generate_keys(context: Context) -> tuple[SecretKey, PublicKey]: ...
-def generate_evaluation_keys(context: Context, secret_key: SecretKey, steps: Sequence[int] = []) -> EvaluationKeys: ...
+def generate_evaluation_keys(context: Context, secret_key: SecretKey, steps: Sequence[int] = ...) -> EvaluationKeys: ...
 def encrypt(
     context: Context, key: SecretKey | PublicKey, plaintexts: Sequence[Plaintext], threads: int = 0
 ) -> list[Ciphertext]: ...
