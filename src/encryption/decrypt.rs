@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use num_bigint::BigUint;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::operand::Operand;
 use crate::error::{Error, Result};
 use crate::ring::{Crt, Modulus, residues_from};
+use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form, Plaintext, Scheme, SecretKey};
 
 /// Decrypts ciphertexts of any size and level, in either form.
@@ -55,6 +57,20 @@ impl Decryptor {
                 Ok(Plaintext::Bfv(message))
             }
         }
+    }
+
+    /// Decrypts many ciphertexts, on the current rayon pool. See [`decrypt`](Self::decrypt).
+    ///
+    /// # Errors
+    /// As [`decrypt`](Self::decrypt), and [`Error::Interrupted`].
+    pub fn decrypt_all(&self, ciphertexts: &[Ciphertext], cancellation: &Cancellation) -> Result<Vec<Plaintext>> {
+        ciphertexts
+            .par_iter()
+            .map(|ciphertext| {
+                cancellation.check()?;
+                self.decrypt(ciphertext)
+            })
+            .collect()
     }
 
     /// The invariant noise budget of a BFV ciphertext in bits, as SEAL's `invariant_noise_budget`

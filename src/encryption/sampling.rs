@@ -99,7 +99,9 @@ impl Sampler {
             self.generator.fill_bytes(bytes);
             for (error, word) in part.iter_mut().zip(words(bytes)) {
                 let uniform = word >> 1;
-                let magnitude = NORMAL_THRESHOLDS.iter().map(|&threshold| i8::from(uniform >= threshold)).sum::<i8>();
+                // The top bit of T - 1 - u is set exactly where u >= T, both being below 2^63.
+                let reached = |&threshold: &u64| (threshold - 1).wrapping_sub(uniform) >> 63;
+                let magnitude = NORMAL_THRESHOLDS.iter().map(reached).sum::<u64>() as i8;
                 let sign = -((word & 1) as i8);
                 *error = (magnitude ^ sign) - sign;
             }

@@ -2,6 +2,7 @@
 
 use num_bigint::BigUint;
 use num_traits::ToPrimitive;
+use zeroize::Zeroizing;
 
 use crate::ring::Modulus;
 use crate::scheme::Context;
@@ -39,10 +40,13 @@ impl PlainScaling {
     /// in `[0, t)` of a message of at most N coefficients. No branch depends on the message.
     pub fn add(&self, message: &[u64], polynomial: &mut [u64]) {
         let degree = polynomial.len() / self.delta.len();
+        let remainders: Zeroizing<Vec<u64>> = Zeroizing::new(message.iter().map(|&m| self.remainder(m)).collect());
         for (&(q, delta, companion), row) in self.delta.iter().zip(polynomial.chunks_exact_mut(degree)) {
-            for (c, &m) in row.iter_mut().zip(message) {
+            // A remainder is at most t.
+            let reduce = |r: u64| if self.t.value() < q.value() { r } else { q.reduce(r) };
+            for (c, (&m, &r)) in row.iter_mut().zip(message.iter().zip(remainders.iter())) {
                 let scaled = q.mul_shoup(m, delta, companion);
-                *c = q.add(*c, q.add(scaled, q.reduce(self.remainder(m))));
+                *c = q.add(*c, q.add(scaled, reduce(r)));
             }
         }
     }

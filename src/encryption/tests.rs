@@ -180,9 +180,11 @@ fn batches_are_encrypted_independently_and_stop_when_told() {
     {
         let ciphertexts = ciphertexts.unwrap();
         assert_ne!(ciphertexts[0], ciphertexts[1]);
-        assert!(ciphertexts.iter().all(|c| decryptor.decrypt(c).unwrap() == messages[0]));
+        assert_eq!(decryptor.decrypt_all(&ciphertexts, &cancellation).unwrap(), messages);
     }
+    let ciphertexts = symmetric.encrypt_all(&messages, None, &cancellation).unwrap();
     cancellation.cancel();
+    assert_eq!(decryptor.decrypt_all(&ciphertexts, &cancellation), Err(Error::Interrupted));
     assert_eq!(symmetric.encrypt_all(&messages, None, &cancellation), Err(Error::Interrupted));
     assert_eq!(public.encrypt_all(&messages, None, &cancellation), Err(Error::Interrupted));
     assert_eq!(symmetric.encrypt_seeded(&messages, None, &cancellation), Err(Error::Interrupted));
