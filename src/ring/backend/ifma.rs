@@ -242,12 +242,18 @@ impl Accumulator {
         self.high = _mm512_madd52hi_epu64(self.high, a, b);
     }
 
-    /// The sum modulo q.
+    /// floor(sum / 2^52), for at most 2^11 products.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(crate) fn high_word(self) -> __m512i {
+        _mm512_add_epi64(self.high, _mm512_srli_epi64::<52>(self.low))
+    }
+
+    /// The sum modulo q, if its [`high_word`](Accumulator::high_word) is below 2^52.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(crate) fn reduce(self, m: &Arithmetic) -> __m512i {
-        let high = _mm512_add_epi64(self.high, _mm512_srli_epi64::<52>(self.low));
-        let from_high = m.mul_constant_lazy(high, m.word);
+        let from_high = m.mul_constant_lazy(self.high_word(), m.word);
         m.finish(_mm512_add_epi64(from_high, m.reduce_word_lazy(self.low)))
     }
 }

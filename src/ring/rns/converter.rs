@@ -1,28 +1,40 @@
 //! Conversion from one basis to another without big integers.
 //!
 //! Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV homomorphic encryption scheme"
-//! (2018), section 2.2: with y_i = x_i (Q/q_i)^-1 mod q_i the integer is sum y_i (Q/q_i) - v Q, where
-//! v = round(sum y_i / q_i) is found in floating point.
+//! (ePrint 2018/117). Section 2.2: with y_i = x (Q/q_i)^-1 mod q_i the integer x is
+//! sum y_i (Q/q_i) - v Q, where v = round(sum y_i / q_i) is found in floating point. Section 2.3: the
+//! same sum with r Q in the place of Q multiplies by a rational r on the way; each y_i then carries
+//! a fixed-point fraction of r Q / q_i, and the sum of these is rounded.
 
-use std::ops::Range;
+use num_bigint::BigUint;
+use num_traits::{CheckedDiv, One};
 
 use super::basis::{RnsBasis, residue};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ring::backend::Backend;
 #[cfg(target_arch = "x86_64")]
 use crate::ring::backend::ifma::Modulus52;
 use crate::ring::modulus::Modulus;
 
-/// The residues modulo {p_j} of integers x in (-Q/2, Q/2) given modulo {q_i}.
+/// Fractions are summed with so many bits after the point.
+pub(super) const FRACTION_BITS: u32 = 52;
+
+/// The residues modulo {p_j} of round(r x), for integers x in (-Q/2, Q/2) given modulo {q_i} and one
+/// rational number r.
 ///
-/// v is exact unless |x| lies within about k 2^-50 Q of Q/2, for k moduli q_i: there the result may
-/// stand for x + Q or x - Q. All backends give the same result, bit for bit.
+/// Where |x| lies within about k 2^-50 Q of Q/2, for k moduli q_i, the result may be that for x + Q or
+/// x - Q. Products by r = 1 are otherwise exact; other r round to an integer within
+/// 1/2 + k/8 of r x. All backends give the same result, bit for bit.
 #[derive(Debug, Clone)]
 pub struct BaseConverter {
     pub(super) from: Vec<Source>,
     pub(super) to: Vec<Target>,
-    /// Q/q_i mod p_j, `[to][from]`
+    /// floor(r Q / q_i) mod p_j, `[to][from]`
     pub(super) weights: Vec<u64>,
+    /// whether r Q / q_i has a fractional part for any i
+    pub(super) rounds: bool,
+    /// bits of the sources' fractions: more where y_i may have more than 50 bits
+    fraction_bits: u32,
     implementation: Implementation,
 }
 
@@ -30,17 +42,19 @@ pub struct BaseConverter {
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) modulus: Modulus,
-    /// (Q/q_i)^-1 times the converter's factor, modulo q_i, and its Shoup companion
-    pub(super) factor: (u64, u64),
+    /// (Q/q_i)^-1 mod q_i and its Shoup companion
+    pub(super) inverse: (u64, u64),
     /// 1 / q_i
     pub(super) reciprocal: f64,
+    /// the fractional part of r Q / q_i, in units of 2^-fraction_bits
+    pub(super) fraction: u64,
 }
 
 /// What is known of one p_j.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) modulus: Modulus,
-    /// -Q mod p_j
+    /// -r Q mod p_j
     pub(super) minus_product: u64,
 }
 
@@ -51,52 +65,66 @@ enum Implementation {
     Ifma(super::ifma::Constants),
 }
 
-/// How many products below 2^122 a double word holds.
+/// How many products below 2^122 a double word holds beside one more residue.
 const LAZY_PRODUCTS: usize = 63;
 
 impl BaseConverter {
-    /// A converter on the backend of this process.
+    /// The converter that keeps x as it is, on the backend of this process.
     ///
     /// # Errors
-    /// As [`RnsBasis::new`] for `from`; [`Error::UnknownBackend`](crate::Error::UnknownBackend), see
-    /// [`Backend::current`].
+    /// As [`RnsBasis::new`] for `from`; [`Error::UnknownBackend`], see [`Backend::current`].
     pub fn new(from: &[Modulus], to: &[Modulus]) -> Result<Self> {
-        Self::scaled(from, to, 1)
+        Self::scaled(from, to, [&BigUint::one(), &BigUint::one()])
     }
 
-    /// A converter that multiplies by a constant first: its results are the residues of
-    /// `factor` x reduced to (-Q/2, Q/2).
+    /// The converter for r = numerator / denominator, where the denominator divides Q times the
+    /// numerator.
     ///
     /// # Errors
-    /// As [`new`](BaseConverter::new).
-    pub fn scaled(from: &[Modulus], to: &[Modulus], factor: u64) -> Result<Self> {
-        Self::with_backend(from, to, factor, Backend::current()?)
+    /// As [`new`](BaseConverter::new); [`Error::InvalidArgument`] for another denominator.
+    pub fn scaled(from: &[Modulus], to: &[Modulus], ratio: [&BigUint; 2]) -> Result<Self> {
+        Self::with_backend(from, to, ratio, Backend::current()?)
     }
 
     /// As [`scaled`](BaseConverter::scaled), on a backend of the caller's choice.
     ///
     /// # Errors
-    /// As [`new`](BaseConverter::new).
-    pub fn with_backend(from: &[Modulus], to: &[Modulus], factor: u64, backend: Backend) -> Result<Self> {
+    /// As [`scaled`](BaseConverter::scaled).
+    pub fn with_backend(from: &[Modulus], to: &[Modulus], ratio: [&BigUint; 2], backend: Backend) -> Result<Self> {
         let backend = backend.checked()?;
         let basis = RnsBasis::new(from)?;
-        let sources: Vec<_> = from
+        let [numerator, denominator] = ratio;
+        let scaled = (basis.product() * numerator)
+            .checked_div(denominator)
+            .filter(|scaled| scaled * denominator == basis.product() * numerator)
+            .ok_or_else(|| Error::InvalidArgument {
+                name: "denominator",
+                reason: format!("{denominator} does not divide the numerator times the product of the moduli"),
+            })?;
+        // Digits of 50 bits leave the sum of fractions room in two words; wider ones take more bits.
+        let fraction_bits = if from.iter().all(|q| q.bits() <= 50) { FRACTION_BITS } else { u64::BITS };
+        let from: Vec<_> = from
             .iter()
             .enumerate()
             .map(|(i, &q)| {
-                let factor = q.mul(basis.punctured_inverse(i), q.reduce(factor));
-                Source { modulus: q, factor: (factor, q.shoup(factor)), reciprocal: 1.0 / q.value() as f64 }
+                let inverse = basis.punctured_inverse(i);
+                let nearest = ((u128::from(residue(&scaled, q)) << fraction_bits) + u128::from(q.value() / 2))
+                    / u128::from(q.value());
+                let fraction = nearest.min((1 << fraction_bits) - 1) as u64;
+                Source {
+                    modulus: q,
+                    inverse: (inverse, q.shoup(inverse)),
+                    reciprocal: 1.0 / q.value() as f64,
+                    fraction,
+                }
             })
             .collect();
-        let targets: Vec<_> =
-            to.iter().map(|&p| Target { modulus: p, minus_product: p.neg(residue(basis.product(), p)) }).collect();
-        let weights = to
-            .iter()
-            .flat_map(|&p| (0..from.len()).map(move |i| (p, i)))
-            .map(|(p, i)| residue(basis.punctured_product(i), p))
-            .collect();
-        let implementation = Implementation::new(&sources, &targets, backend);
-        Ok(Self { from: sources, to: targets, weights, implementation })
+        let to: Vec<_> = to.iter().map(|&p| Target { modulus: p, minus_product: p.neg(residue(&scaled, p)) }).collect();
+        let parts: Vec<_> = from.iter().map(|source| &scaled / source.modulus.value()).collect();
+        let weights = to.iter().flat_map(|target| parts.iter().map(|part| residue(part, target.modulus))).collect();
+        let implementation = Implementation::new(&from, &to, backend);
+        let rounds = from.iter().any(|source| source.fraction != 0);
+        Ok(Self { from, to, weights, rounds, fraction_bits, implementation })
     }
 
     /// Converts polynomials in coefficient form: `input` holds `[from][N]` residues, `output` takes
@@ -104,7 +132,7 @@ impl BaseConverter {
     ///
     /// # Panics
     /// Where the lengths are not those of one N.
-    pub fn convert(&self, input: &[u64], output: &mut [u64]) {
+    pub fn convert(&self, output: &mut [u64], input: &[u64]) {
         let degree = input.len() / self.from.len();
         let fits = input.len() == degree * self.from.len() && output.len() == degree * self.to.len();
         assert!(
@@ -120,24 +148,27 @@ impl BaseConverter {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `with_backend` makes this variant only after it has found the instruction sets
             // of the backend on this machine.
-            Implementation::Ifma(constants) => unsafe { constants.convert(self, input, output) },
+            Implementation::Ifma(constants) => unsafe { constants.convert(self, output, input) },
         };
-        self.convert_range(input, output, degree, done..degree);
+        self.convert_from(done, output, input);
     }
 
-    /// The oracle, and what is left over by vectors: the coefficients of a range.
-    fn convert_range(&self, input: &[u64], output: &mut [u64], degree: usize, range: Range<usize>) {
+    /// The oracle, and what vectors leave over: the coefficients from index `start` on.
+    fn convert_from(&self, start: usize, output: &mut [u64], input: &[u64]) {
+        let degree = input.len() / self.from.len();
         let mut digits = vec![0; self.from.len()];
-        for i in range {
-            let mut quotient = 0.0;
+        for i in start..degree {
+            let mut multiple = 0.0;
+            let mut fraction = 1u128 << (FRACTION_BITS - 1);
             for (j, (digit, source)) in digits.iter_mut().zip(&self.from).enumerate() {
-                *digit = source.modulus.mul_shoup(input[j * degree + i], source.factor.0, source.factor.1);
-                quotient += *digit as f64 * source.reciprocal;
+                *digit = source.modulus.mul_shoup(input[j * degree + i], source.inverse.0, source.inverse.1);
+                multiple += *digit as f64 * source.reciprocal;
+                fraction += (u128::from(*digit) * u128::from(source.fraction)) >> (self.fraction_bits - FRACTION_BITS);
             }
-            let multiple = quotient.round_ties_even() as u64;
+            let (multiple, fraction) = (f64::round_ties_even(multiple) as u64, fraction >> FRACTION_BITS);
             for (j, (target, weights)) in self.to.iter().zip(self.weights.chunks_exact(self.from.len())).enumerate() {
                 let p = target.modulus;
-                let mut sum = p.mul(multiple, target.minus_product);
+                let mut sum = p.reduce_wide(u128::from(multiple) * u128::from(target.minus_product) + fraction);
                 for (digits, weights) in digits.chunks(LAZY_PRODUCTS).zip(weights.chunks(LAZY_PRODUCTS)) {
                     let products = digits.iter().zip(weights).map(|(&y, &w)| u128::from(y) * u128::from(w));
                     sum = p.reduce_wide(u128::from(sum) + products.sum::<u128>());

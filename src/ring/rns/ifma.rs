@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::basis::RnsBasis;
-use super::converter::BaseConverter;
+use super::converter::{BaseConverter, FRACTION_BITS};
 use crate::ring::backend::ifma::{Accumulator, Arithmetic, Lanes, Modulus52, broadcast, companion, load, store};
 
 /// The moduli of both bases.
@@ -25,7 +25,7 @@ impl Constants {
 
     /// Converts whole vectors and tells how many coefficients that were.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    pub(super) fn convert(&self, converter: &BaseConverter, input: &[u64], output: &mut [u64]) -> usize {
+    pub(super) fn convert(&self, converter: &BaseConverter, output: &mut [u64], input: &[u64]) -> usize {
         let terms = self.from.len();
         let degree = input.len() / terms;
         let whole = degree / 8 * 8;
@@ -33,23 +33,27 @@ impl Constants {
             .from
             .iter()
             .zip(&converter.from)
-            .map(|(q, source)| (q, source.factor.0, companion(source.factor.0, q.value()), source.reciprocal))
+            .map(|(q, source)| (q, source, companion(source.inverse.0, q.value())))
             .collect();
         let mut digits = [_mm512_setzero_si512(); RnsBasis::MAX_MODULI];
         for at in (0..whole).step_by(8) {
-            let mut quotient = _mm512_setzero_pd();
-            for (j, (digit, &(q, factor, companion, reciprocal))) in digits.iter_mut().zip(&sources).enumerate() {
+            let mut multiple = _mm512_setzero_pd();
+            let mut fraction = Accumulator::new(broadcast(1 << (FRACTION_BITS - 1)));
+            for (j, (digit, &(q, source, companion))) in digits.iter_mut().zip(&sources).enumerate() {
                 let x = load(lanes(input, j * degree + at));
-                *digit = Arithmetic::new(q).mul_constant(x, (broadcast(factor), broadcast(companion)));
+                *digit = Arithmetic::new(q).mul_constant(x, (broadcast(source.inverse.0), broadcast(companion)));
                 // Two roundings, as in the portable version: no fused multiply-add here.
-                let part = _mm512_mul_pd(_mm512_cvtepu64_pd(*digit), _mm512_set1_pd(reciprocal));
-                quotient = _mm512_add_pd(quotient, part);
+                let part = _mm512_mul_pd(_mm512_cvtepu64_pd(*digit), _mm512_set1_pd(source.reciprocal));
+                multiple = _mm512_add_pd(multiple, part);
+                if converter.rounds {
+                    fraction.add_product(*digit, broadcast(source.fraction));
+                }
             }
-            let multiple = _mm512_cvtpd_epu64(quotient);
+            let (multiple, fraction) = (_mm512_cvtpd_epu64(multiple), fraction.high_word());
             let targets = self.to.iter().zip(&converter.to).zip(converter.weights.chunks_exact(terms));
             for (j, ((p, target), weights)) in targets.enumerate() {
                 let (m, group) = (Arithmetic::new(p), p.lazy_products());
-                let mut sum = Accumulator::new(_mm512_setzero_si512());
+                let mut sum = Accumulator::new(fraction);
                 sum.add_product(multiple, broadcast(target.minus_product));
                 let mut room = group - 1;
                 for (&digit, &weight) in digits.iter().zip(weights) {

@@ -1,4 +1,7 @@
 //! Residue number systems: integers given by their residues modulo pairwise coprime moduli.
+//!
+//! [`RnsBasis`] works with big integers and is meant for constants; [`Crt`](super::Crt) composes many
+//! integers, and [`BaseConverter`] does without big integers altogether.
 
 mod basis;
 mod converter;

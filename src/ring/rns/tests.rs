@@ -44,26 +44,36 @@ proptest! {
         let (input, expected) = (residues(&from, &x), residues(&to, &x));
         for backend in Backend::available() {
             let mut output = vec![7; expected.len()];
-            BaseConverter::with_backend(&from, &to, 1, backend).unwrap().convert(&input, &mut output);
+            BaseConverter::with_backend(&from, &to, [&BigUint::from(1u32); 2], backend).unwrap().convert(&mut output, &input);
             prop_assert_eq!(&output, &expected, "{:?}", backend);
         }
     }
 
     #[test]
-    fn a_factor_is_multiplied_modulo_the_whole_basis(bits in 20u32..=50, factor: u64, seed: u64) {
-        let (from, to) = bases(bits, 3, 2);
-        let basis = RnsBasis::new(&from).unwrap();
-        let x = integers(&basis, seed, 24);
-        let product = BigInt::from(basis.product().clone());
-        let scaled: Vec<BigInt> = x.iter().map(|x| {
-            let r: BigInt = (x * factor % &product + &product) % &product;
-            basis.center(r.to_biguint().unwrap())
-        }).collect();
-        let expected = residues(&to, &scaled);
+    fn scaled_conversion_rounds_to_the_nearest(bits in 20u32..=61, kept in 1usize..8, dropped in 1usize..8, t: u64, seed: u64) {
+        let (from, to) = bases(bits, kept + dropped, 2);
+        let x = integers(&RnsBasis::new(&from).unwrap(), seed, 40);
+        let (numerator, denominator) = (BigUint::from(t), RnsBasis::new(&from[kept..]).unwrap().product().clone());
+        let input = residues(&from, &x);
+        let mut expected = Vec::new();
         for backend in Backend::available() {
-            let mut output = vec![7; expected.len()];
-            BaseConverter::with_backend(&from, &to, factor, backend).unwrap().convert(&residues(&from, &x), &mut output);
+            let mut output = vec![7; 2 * x.len()];
+            let ratio = [&numerator, &denominator];
+            BaseConverter::with_backend(&from, &to, ratio, backend).unwrap().convert(&mut output, &input);
+            if backend == Backend::Portable {
+                expected = output.clone();
+            }
             prop_assert_eq!(&output, &expected, "{:?}", backend);
+        }
+        let pair = RnsBasis::new(&to).unwrap();
+        let denominator = BigInt::from(denominator);
+        for (i, x) in x.iter().enumerate() {
+            // x t / d - result, modulo p_0 p_1, in units of 1/8
+            let result = pair.compose(&[expected[i], expected[40 + i]]);
+            let off = (x * t - BigInt::from(result) * &denominator) * 8 / &denominator;
+            let eights = BigInt::from(pair.product() * 8u32);
+            let off = i64::try_from(((off % &eights) + &eights + &eights / 2) % &eights - &eights / 2).unwrap();
+            prop_assert!(off.unsigned_abs() as usize <= 4 + from.len(), "off by {off}/8");
         }
     }
 }
@@ -76,10 +86,14 @@ fn backends_agree_on_any_residues_even_next_to_half_the_modulus() {
     let x: Vec<BigInt> = (-20..20).map(|i| &half + i).collect();
     let input = residues(&from, &x);
     let mut expected = vec![0; to.len() * x.len()];
-    BaseConverter::with_backend(&from, &to, 1, Backend::Portable).unwrap().convert(&input, &mut expected);
+    BaseConverter::with_backend(&from, &to, [&BigUint::from(1u32); 2], Backend::Portable)
+        .unwrap()
+        .convert(&mut expected, &input);
     for backend in Backend::available() {
         let mut output = vec![0; expected.len()];
-        BaseConverter::with_backend(&from, &to, 1, backend).unwrap().convert(&input, &mut output);
+        BaseConverter::with_backend(&from, &to, [&BigUint::from(1u32); 2], backend)
+            .unwrap()
+            .convert(&mut output, &input);
         assert_eq!(output, expected, "{backend:?}");
     }
 }
@@ -91,7 +105,9 @@ fn more_terms_than_an_accumulator_holds() {
     let (input, expected) = (residues(&from, &x), residues(&to, &x));
     for backend in Backend::available() {
         let mut output = vec![0; expected.len()];
-        BaseConverter::with_backend(&from, &to, 1, backend).unwrap().convert(&input, &mut output);
+        BaseConverter::with_backend(&from, &to, [&BigUint::from(1u32); 2], backend)
+            .unwrap()
+            .convert(&mut output, &input);
         assert_eq!(output, expected, "{backend:?}");
     }
 }
@@ -114,6 +130,14 @@ fn composition_inverts_decomposition() {
     // Q is even: -Q/2 and Q/2 have the same residues, and the interval holds the latter.
     assert_eq!(basis.compose_centered(&basis.decompose(&below_zero)), -below_zero);
     assert_eq!(basis.compose(&basis.decompose(&BigInt::from(-1))), product - 1u32);
+}
+
+#[test]
+fn a_ratio_that_does_not_divide_is_refused() {
+    let (from, to) = bases(30, 2, 1);
+    for denominator in [0u32, 2, 3] {
+        assert!(BaseConverter::scaled(&from, &to, [&BigUint::from(1u32), &denominator.into()]).is_err());
+    }
 }
 
 #[test]
