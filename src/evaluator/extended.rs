@@ -15,12 +15,11 @@ use std::sync::Arc;
 
 use num_bigint::BigUint;
 
-use super::conversion::Conversion;
 use super::multiply::product_size;
 use super::scratch::Scratch;
 use super::{Evaluator, modulus_product, tensor};
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, NttTable, primes};
+use crate::ring::{BaseConverter, Modulus, NttTable, primes};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 /// Bits of the auxiliary primes: the widest that every backend's fastest kernels take.
@@ -36,8 +35,8 @@ pub(super) struct ProductBase {
     tables: Vec<Arc<NttTable>>,
     /// how many of them are q's
     primes: usize,
-    lift: Conversion,
-    scale_down: Conversion,
+    lift: BaseConverter,
+    scale_down: BaseConverter,
     /// how many products of two polynomials a sum may have
     capacity: u64,
 }
@@ -62,10 +61,10 @@ impl ProductBase {
                 tables.push(Arc::new(NttTable::new(degree, Modulus::new(prime)?)?));
             }
         }
-        let all: Vec<&NttTable> = tables.iter().map(Arc::as_ref).collect();
-        let lift = Conversion::exact(&all[..primes], &all[primes..]);
+        let moduli: Vec<Modulus> = tables.iter().map(|table| table.modulus()).collect();
+        let lift = BaseConverter::new(&moduli[..primes], &moduli[primes..])?;
         let t = BigUint::from(context.parameters().plain_modulus());
-        let scale_down = Conversion::scaled(&all, &all[..primes], &t, &q);
+        let scale_down = BaseConverter::scaled(&moduli, &moduli[..primes], [&t, &q])?;
         let capacity = u64::try_from(p / unit).unwrap_or(u64::MAX);
         Ok(Self { tables, primes, lift, scale_down, capacity })
     }
@@ -129,13 +128,13 @@ impl Evaluator {
             let (tables, auxiliary_tables) = base.tables.split_at(base.primes);
             match a.form() {
                 Form::Coefficient => {
-                    base.lift.apply(auxiliary, own);
+                    base.lift.convert(auxiliary, own);
                     forward(tables, own);
                 }
                 Form::Ntt => {
                     coefficients.copy_from_slice(own);
                     inverse(tables, &mut coefficients);
-                    base.lift.apply(auxiliary, &coefficients);
+                    base.lift.convert(auxiliary, &coefficients);
                 }
             }
             forward(auxiliary_tables, auxiliary);
@@ -238,7 +237,7 @@ impl Evaluator {
         for (i, x) in data.chunks_exact_mut(base.poly_len()).enumerate() {
             inverse(&base.tables, x);
             let out = scaled.poly_mut(i);
-            base.scale_down.apply(out, x);
+            base.scale_down.convert(out, x);
             if form == Form::Ntt {
                 forward(&base.tables[..base.primes], out);
             }

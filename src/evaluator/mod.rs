@@ -25,7 +25,6 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 pub mod arithmetic;
 pub mod batched;
-mod conversion;
 pub mod encoded;
 pub mod extended;
 pub mod key_switch;

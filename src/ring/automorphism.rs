@@ -1,5 +1,6 @@
 //! The Galois automorphisms X -> X^g of Z_q\[X\]/(X^N + 1), g odd: they rotate the slots of a plaintext.
 
+use super::backend::Backend;
 use super::modulus::Modulus;
 use crate::error::{Error, Result};
 
@@ -10,8 +11,21 @@ const GENERATOR: u64 = 3;
 #[derive(Debug, Clone)]
 pub struct Automorphism {
     element: u64,
+    backend: Backend,
     /// value i of the image is value `ntt[i]` of the argument, in SEAL's order of values
     ntt: Vec<u32>,
+}
+
+/// out_i = values_(index_i), where each aligned block of eight comes from one such block: multiplying
+/// 2 rev(i) + 1 by g keeps the class modulo N/4 of numbers that agree there.
+fn permute_blocks(out: &mut [u64], values: &[u64], indices: &[u32]) {
+    let (blocks, _) = values.as_chunks::<8>();
+    for (out, indices) in out.as_chunks_mut::<8>().0.iter_mut().zip(indices.as_chunks::<8>().0) {
+        let block = &blocks[indices[0] as usize / 8];
+        for (out, &index) in out.iter_mut().zip(indices) {
+            *out = block[index as usize % 8];
+        }
+    }
 }
 
 /// The Galois element that rotates the two rows of N/2 slots by `steps` to the left (to the right
@@ -28,12 +42,22 @@ pub fn conjugation_element(degree: usize) -> u64 {
 }
 
 impl Automorphism {
-    /// Tables for X -> X^`element` at `degree` coefficients, a power of two from 8 to 2^31.
+    /// Tables for X -> X^`element` at `degree` coefficients, a power of two from 8 to 2^31, on the
+    /// backend of this process.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for any other degree, and for an element that is even or not below
-    /// 2N.
+    /// 2N; [`Error::UnknownBackend`], see [`Backend::current`].
     pub fn new(degree: usize, element: u64) -> Result<Self> {
+        Self::with_backend(degree, element, Backend::current()?)
+    }
+
+    /// As [`new`](Automorphism::new), on a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`new`](Automorphism::new).
+    pub fn with_backend(degree: usize, element: u64, backend: Backend) -> Result<Self> {
+        let backend = backend.checked()?;
         if !degree.is_power_of_two() || !(8..=1 << 31).contains(&degree) {
             return Err(Error::InvalidArgument {
                 name: "degree",
@@ -56,7 +80,7 @@ impl Automorphism {
                 reverse((exponent / 2) as u32)
             })
             .collect();
-        Ok(Self { element, ntt })
+        Ok(Self { element, backend, ntt })
     }
 
     /// The Galois element g.
@@ -75,8 +99,11 @@ impl Automorphism {
     /// Where a slice does not hold N values.
     pub fn apply_ntt(&self, out: &mut [u64], values: &[u64]) {
         assert!(out.len() == self.degree() && values.len() == self.degree(), "N values in, N values out");
-        for (out, &from) in out.iter_mut().zip(&self.ntt) {
-            *out = values[from as usize];
+        match self.backend {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `with_backend` has found the backend's instruction sets on this machine.
+            Backend::Avx512Ifma => unsafe { super::backend::ifma::permute_blocks(out, values, &self.ntt) },
+            _ => permute_blocks(out, values, &self.ntt),
         }
     }
 
@@ -118,13 +145,18 @@ mod tests {
         let a = polynomial(modulus);
         let mut values = a.clone();
         table.forward(&mut values);
-        for element in [1, 3, 5, 1023, 1025, 2045, 2047] {
-            let automorphism = Automorphism::new(DEGREE, element).unwrap();
+        for (element, backend) in
+            [1, 3, 5, 1023, 1025, 2045, 2047].into_iter().flat_map(|g| Backend::ALL.map(|b| (g, b)))
+        {
+            let Ok(automorphism) = Automorphism::with_backend(DEGREE, element, backend) else {
+                assert!(!backend.is_available());
+                continue;
+            };
             let (mut by_coefficients, mut by_values) = (vec![0; DEGREE], vec![0; DEGREE]);
             automorphism.apply_coefficients(modulus, &mut by_coefficients, &a);
             table.forward(&mut by_coefficients);
             automorphism.apply_ntt(&mut by_values, &values);
-            assert_eq!(by_coefficients, by_values, "X -> X^{element}");
+            assert_eq!(by_coefficients, by_values, "X -> X^{element} on {backend:?}");
         }
     }
 

@@ -37,6 +37,22 @@ pub(crate) fn subtract_once(x: __m512i, m: __m512i) -> __m512i {
     _mm512_min_epu64(x, _mm512_sub_epi64(x, m))
 }
 
+/// out_i = values_(index_i), where each aligned block of eight comes from one such block.
+///
+/// # Panics
+/// Where an index lies outside `values`.
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(crate) fn permute_blocks(out: &mut [u64], values: &[u64], indices: &[u32]) {
+    let (blocks, _) = values.as_chunks::<8>();
+    for (out, indices) in out.as_chunks_mut::<8>().0.iter_mut().zip(indices.as_chunks::<8>().0) {
+        let block = load(&blocks[indices[0] as usize / 8]);
+        // SAFETY: the reference covers the 32 bytes that are read.
+        let eight = unsafe { _mm256_loadu_si256(indices.as_ptr().cast()) };
+        // The instruction takes the indices modulo 8.
+        store(out, _mm512_permutexvar_epi64(_mm512_cvtepu32_epi64(eight), block));
+    }
+}
+
 /// floor(w 2^52 / q): Shoup's companion of a constant factor w < q < 2^52.
 pub(crate) const fn companion(w: u64, q: u64) -> u64 {
     (((w as u128) << 52) / q as u128) as u64

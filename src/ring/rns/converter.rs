@@ -31,8 +31,6 @@ pub struct BaseConverter {
     pub(super) to: Vec<Target>,
     /// floor(r Q / q_i) mod p_j, `[to][from]`
     pub(super) weights: Vec<u64>,
-    /// whether r Q / q_i has a fractional part for any i
-    pub(super) rounds: bool,
     /// bits of the sources' fractions: more where y_i may have more than 50 bits
     fraction_bits: u32,
     implementation: Implementation,
@@ -123,8 +121,7 @@ impl BaseConverter {
         let parts: Vec<_> = from.iter().map(|source| &scaled / source.modulus.value()).collect();
         let weights = to.iter().flat_map(|target| parts.iter().map(|part| residue(part, target.modulus))).collect();
         let implementation = Implementation::new(&from, &to, backend);
-        let rounds = from.iter().any(|source| source.fraction != 0);
-        Ok(Self { from, to, weights, rounds, fraction_bits, implementation })
+        Ok(Self { from, to, weights, fraction_bits, implementation })
     }
 
     /// Converts polynomials in coefficient form: `input` holds `[from][N]` residues, `output` takes
