@@ -49,25 +49,27 @@ pub fn install<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Resu
     Ok(pool(if threads == 0 { default_threads() } else { threads })?.install(work))
 }
 
+/// The pools of one process, by number of threads.
+struct Pools {
+    process: u32,
+    by_size: HashMap<usize, Arc<ThreadPool>>,
+}
+
 fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
-    static POOLS: Mutex<Option<(u32, HashMap<usize, Arc<ThreadPool>>)>> = Mutex::new(None);
+    static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
     let process = std::process::id();
     let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((owner, pools)) = guard.take() {
-        if owner == process {
-            *guard = Some((owner, pools));
-        } else {
-            // The parent's threads do not exist here; dropping its pools would wait for them.
-            std::mem::forget(pools);
-        }
+    if let Some(pools) = guard.take_if(|pools| pools.process != process) {
+        // The parent's threads do not exist here; dropping its pools would wait for them.
+        std::mem::forget(pools);
     }
-    let (_, pools) = guard.get_or_insert_with(|| (process, HashMap::new()));
-    if let Some(pool) = pools.get(&threads) {
+    let pools = guard.get_or_insert_with(|| Pools { process, by_size: HashMap::new() });
+    if let Some(pool) = pools.by_size.get(&threads) {
         return Ok(pool.clone());
     }
     let pool =
         ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("pycrcnn-{i}")).build().map_err(|e| {
             Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") }
         })?;
-    Ok(pools.entry(threads).or_insert(Arc::new(pool)).clone())
+    Ok(pools.by_size.entry(threads).or_insert(Arc::new(pool)).clone())
 }

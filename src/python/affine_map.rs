@@ -9,7 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::work;
-use crate::network::affine::{self, Conv1d, Conv2d};
+use crate::network::affine::{self, Conv1d, Conv2d, Pool2d};
 
 /// One sparse matrix and a bias: a convolution, a pooling or a fully connected layer.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -61,6 +61,24 @@ impl AffineMap {
         let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
         let convolution = Conv1d { weights, shape, bias, stride, padding, dilation, groups };
         Ok(py.detach(|| affine::AffineMap::conv1d(input_shape, &convolution))?.into())
+    }
+
+    /// Averages of images `[channels, y, x]` over windows; padded zeros count.
+    #[staticmethod]
+    #[pyo3(signature = (input_shape, kernel, stride, padding=[0, 0]))]
+    fn avg_pool2d(
+        input_shape: [usize; 3],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+    ) -> PyResult<Self> {
+        Ok(affine::AffineMap::avg_pool2d(input_shape, &Pool2d { kernel, stride, padding })?.into())
+    }
+
+    /// The values of a tensor in one row.
+    #[staticmethod]
+    fn flatten(shape: Vec<usize>) -> PyResult<Self> {
+        Ok(affine::AffineMap::flatten(&shape)?.into())
     }
 
     /// A fully connected layer by weights `[out, in]`.

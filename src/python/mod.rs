@@ -14,6 +14,8 @@ mod encryption;
 mod errors;
 mod evaluator;
 mod keys;
+mod network;
+mod programs;
 mod values;
 mod work;
 
@@ -33,6 +35,10 @@ mod _native {
     use super::evaluator::Evaluator;
     #[pymodule_export]
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
+    #[pymodule_export]
+    use super::network::Network;
+    #[pymodule_export]
+    use super::programs::{BatchedProgram, PerValueProgram};
     #[pymodule_export]
     use super::values::{Ciphertext, Plaintext};
 }

@@ -1,0 +1,323 @@
+"""Compile a network for encrypted images, encrypt, run, decrypt.
+
+A :class:`Program` holds weights and public parameters: it is what a server needs. :class:`Keys` hold the secret key and
+stay with the client. What travels between them is bytes.
+
+Examples
+--------
+>>> from pycrcnn import models
+>>> model = models.load("fashion-6layer")
+>>> images = np.random.default_rng(0).uniform(0, 1, (3, 1, 28, 28))
+>>> program = compile(model, layout="batched", calibration=images)
+>>> keys = program.keygen()
+>>> answer = program.run(keys.encrypt(images))
+>>> keys.decrypt(answer).shape
+(3, 10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pycrcnn import _native
+from pycrcnn.errors import FormatError, InvalidValueError, ShapeError, UnsupportedError
+from pycrcnn.models import Layer, Model
+from pycrcnn.pyfhel._parameters import warn_if_insecure, whole_modulus
+
+__all__ = ["Answer", "EncryptedImages", "FractionalParameters", "Keys", "Program", "compile"]
+
+Layout = Literal["batched", "per-value"]
+
+_REPLACEMENTS = {"relu": "a square, and retrain", "max_pool2d": "average pooling, and retrain"}
+
+
+@dataclass(frozen=True)
+class FractionalParameters:
+    """BFV with fractional encoding, as in the paper: the parameters of the per-value layout.
+
+    Attributes
+    ----------
+    m : int
+        Polynomial degree, 1024 to 32768. All of the standard coefficient modulus for `m` carries data.
+    p : int
+        Plaintext modulus.
+    base : int
+        Of the digits that encode a number.
+    integer_digits, fraction_digits : int
+        How many digits an encoded number may have.
+    """
+
+    m: int = 4096
+    p: int = 100_000_007
+    base: int = 2
+    integer_digits: int = 64
+    fraction_digits: int = 32
+
+
+@dataclass(frozen=True)
+class EncryptedImages:
+    """Packed ciphertexts of some images, one element of `parts` for each run of the program."""
+
+    parts: tuple[bytes, ...]
+    images: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that travel to the server."""
+        return sum(map(len, self.parts))
+
+    def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
+        raise UnsupportedError("encrypted images are no array: run them through a program and decrypt its answer")
+
+
+@dataclass(frozen=True)
+class Answer(EncryptedImages):
+    """Packed ciphertexts of the answers."""
+
+
+def compile(  # noqa: A001 - the field's word for it
+    model: Model | Sequence[Layer],
+    input_shape: Sequence[int] | None = None,
+    *,
+    layout: Layout = "batched",
+    security: int = 128,
+    precision: int = 12,
+    calibration: ArrayLike | None = None,
+    parameters: FractionalParameters | None = None,
+    fused: bool = True,
+    threads: int = 0,
+) -> Program:
+    """Compile a network.
+
+    Parameters
+    ----------
+    model : Model or sequence of Layer
+        A model of `pycrcnn.models`, or layers as it describes them. Activations are squares, pooling is by averages.
+    input_shape : sequence of int, optional
+        Channels, height, width of one image; needed with a sequence of layers.
+    layout : {"batched", "per-value"}
+        ``"batched"``: CKKS, one value of many images in a ciphertext, for throughput; parameters are chosen.
+        ``"per-value"``: BFV, one value of one image in a ciphertext, the paper's layout.
+    security : {128, 192, 256}
+        Bits of security.
+    precision : int
+        Batched: bits of precision of every value.
+    calibration : array_like, shape [n, *input_shape], optional
+        Batched: examples by which the ranges of values are known; needed there.
+    parameters : FractionalParameters, optional
+        Per-value: the encryption parameters.
+    fused : bool
+        Per-value: join layers where that is cheaper; otherwise every layer is computed on its own, as PyCrCNN does.
+    threads : int
+        Threads of every call; 0 stands for all cores.
+
+    Raises
+    ------
+    UnsupportedError
+        A layer cannot be evaluated on ciphertexts; the message says what to use in its place.
+    ParameterError, InvalidValueError, ShapeError
+        The arguments do not fit.
+
+    Warns
+    -----
+    SecurityWarning
+        The per-value parameters are below the security asked for.
+    """
+    if isinstance(model, Model):
+        layers, shape = model.layers, tuple(model.input_shape)
+    else:
+        if input_shape is None:
+            raise InvalidValueError("input_shape: give the shape of one image, such as (1, 28, 28)")
+        layers, shape = tuple(model), tuple(input_shape)
+    network = _network(layers, shape)
+    if layout == "batched":
+        if calibration is None:
+            raise InvalidValueError("calibration: the batched layout needs example images to know the ranges of values")
+        examples = _images(calibration, shape)
+        batched = _native.BatchedProgram(network, examples.reshape(-1), security, precision, threads)
+        return Program(network, batched, batched.context, "batched", batched.capacity, threads)
+    if layout == "per-value":
+        chosen = parameters or FractionalParameters()
+        context = _fractional_context(chosen, security)
+        encoder = _native.FractionalEncoder(context, chosen.base, chosen.integer_digits, chosen.fraction_digits)
+        per_value = _native.PerValueProgram(_native.Evaluator(context), encoder, network, fused)
+        return Program(network, per_value, context, "per-value", 1, threads)
+    raise InvalidValueError(f"layout {layout!r}: choose 'batched' or 'per-value'")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network: weights and public parameters, no key. Made by :func:`compile`.
+
+    Attributes
+    ----------
+    network : _native.Network
+        The network in clear.
+    context : _native.Context
+        The encryption parameters.
+    layout : str
+        How values lie in ciphertexts.
+    capacity : int
+        Images that one run takes.
+    threads : int
+        Threads of every call; 0 stands for all cores.
+    """
+
+    network: _native.Network
+    native: _native.BatchedProgram | _native.PerValueProgram = field(repr=False)
+    context: _native.Context
+    layout: Layout
+    capacity: int
+    threads: int = 0
+
+    def keygen(self) -> Keys:
+        """Fresh keys for the program's parameters."""
+        secret, _ = _native.generate_keys(self.context)
+        return Keys(self, secret)
+
+    def run(self, images: EncryptedImages) -> Answer:
+        """Evaluate the network on encrypted images.
+
+        Raises
+        ------
+        FormatError, KeyMismatchError
+            The bytes are damaged or were made for another program.
+        """
+        return Answer(tuple(self._run(part) for part in images.parts), images.images)
+
+    def _run(self, part: bytes) -> bytes:
+        answer = self.native.run(self.native.unpack(part, self.threads), self.threads)
+        return self.native.pack(answer, self.threads)
+
+    def predict(self, images: ArrayLike, mode: Literal["clear", "encrypted"] = "clear") -> NDArray[np.float64]:
+        """Answers to images, computed in clear, or encrypted with keys made for this one call.
+
+        Parameters
+        ----------
+        images : array_like, shape [n, *input_shape]
+        mode : {"clear", "encrypted"}
+
+        Returns
+        -------
+        ndarray of float64, shape [n, *output_shape]
+        """
+        if mode == "encrypted":
+            keys = self.keygen()
+            return keys.decrypt(self.run(keys.encrypt(images)))
+        if mode != "clear":
+            raise InvalidValueError(f"mode {mode!r}: choose 'clear' or 'encrypted'")
+        values = _images(images, tuple(self.network.input_shape))
+        answers = self.network.evaluate(values.reshape(-1), self.threads)
+        return answers.reshape(len(values), *self.network.output_shape)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The client's side of a program: it encrypts and decrypts. Neither printed nor pickled."""
+
+    program: Program = field(repr=False)
+    secret: _native.SecretKey = field(repr=False)
+
+    def encrypt(self, images: ArrayLike) -> EncryptedImages:
+        """Encrypt images, as many in one part as the program takes in one run.
+
+        Parameters
+        ----------
+        images : array_like, shape [n, *input_shape]
+
+        Raises
+        ------
+        ShapeError, EncodingError
+            The images have another shape, or hold numbers that cannot be encoded.
+        """
+        program = self.program
+        values = _images(images, tuple(program.network.input_shape))
+        parts = np.split(values, range(program.capacity, len(values), program.capacity))
+        encrypted = (program.native.encrypt(self.secret, part.reshape(-1), program.threads) for part in parts)
+        return EncryptedImages(tuple(encrypted), len(values))
+
+    def decrypt(self, answer: Answer) -> NDArray[np.float64]:
+        """Decrypt answers.
+
+        Returns
+        -------
+        ndarray of float64, shape [n, *output_shape]
+
+        Raises
+        ------
+        NoiseBudgetError
+            Noise has made the answer undecryptable.
+        FormatError
+            The bytes are damaged.
+        """
+        program = self.program
+        answers = []
+        for start, part in zip(range(0, answer.images, program.capacity), answer.parts, strict=True):
+            ciphertexts = program.native.unpack(part, program.threads)
+            if len(ciphertexts) != np.prod(program.network.output_shape):
+                raise FormatError(f"the answer has {len(ciphertexts)} ciphertexts; was it made by another program?")
+            count = min(program.capacity, answer.images - start)
+            if isinstance(program.native, _native.BatchedProgram):
+                answers.append(program.native.decrypt(self.secret, ciphertexts, count, program.threads))
+            else:
+                answers.append(program.native.decrypt(self.secret, ciphertexts, program.threads))
+        return np.concatenate(answers).reshape(answer.images, *program.network.output_shape)
+
+
+def _images(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    try:
+        values = np.ascontiguousarray(images, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"images: real numbers are needed ({error})") from error
+    if values.ndim != len(shape) + 1 or values.shape[1:] != shape or len(values) == 0:
+        raise ShapeError(f"images: an array [n, {', '.join(map(str, shape))}] is needed, got {list(values.shape)}")
+    return values
+
+
+def _network(layers: Sequence[Layer], shape: tuple[int, ...]) -> _native.Network:
+    operations: list[tuple[str, _native.AffineMap | list[float]]] = []
+    current = list(shape)
+    for index, layer in enumerate(layers):
+        kind = layer["type"]
+        name = f"{index} {kind}"
+        if kind == "square":
+            operations.append((name, [0.0, 0.0, 1.0]))
+            continue
+        if kind == "conv2d":
+            affine_map = _native.AffineMap.conv2d(
+                _image_shape(current, name),
+                layer["weight"],
+                layer.get("bias"),
+                list(layer.get("stride", (1, 1))),
+                list(layer.get("padding", (0, 0))),
+            )
+        elif kind == "avg_pool2d":
+            kernel = list(layer["kernel"])
+            affine_map = _native.AffineMap.avg_pool2d(_image_shape(current, name), kernel, list(layer.get("stride", kernel)))
+        elif kind == "flatten":
+            affine_map = _native.AffineMap.flatten(current)
+        elif kind == "linear":
+            affine_map = _native.AffineMap.linear(layer["weight"], layer.get("bias"))
+        else:
+            advice = _REPLACEMENTS.get(kind, "a convolution, average pooling, a fully connected layer or a square")
+            raise UnsupportedError(f"layer {name} cannot be evaluated on ciphertexts: replace it by {advice}")
+        operations.append((name, affine_map))
+        current = list(affine_map.output_shape)
+    return _native.Network(list(shape), operations)
+
+
+def _image_shape(shape: list[int], name: str) -> list[int]:
+    if len(shape) != 3:
+        raise ShapeError(f"layer {name} takes images [channels, height, width], got values of shape {shape}")
+    return shape
+
+
+def _fractional_context(parameters: FractionalParameters, security: int) -> _native.Context:
+    context = _native.Context.bfv(parameters.m, whole_modulus(parameters.m, 128), parameters.p)
+    warn_if_insecure(context, security)
+    return context
