@@ -101,7 +101,7 @@ fn convolve(
     let Conv2d { weights, bias, stride, padding, dilation, groups, .. } = *convolution;
     let mismatch = |expected: String, got: Vec<usize>| Error::ShapeMismatch { operation, expected, got };
 
-    if groups == 0 || filters == 0 || !filters.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
+    if groups == 0 || !filters.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
         return Err(Error::InvalidArgument {
             name: "groups",
             reason: format!("{groups} does not divide {channels} channels and {filters} filters"),

@@ -291,6 +291,8 @@ fn what_does_not_fit_is_named() {
     assert_eq!(shape(AffineMap::linear(&[], [0, 4], None)), ("linear", vec![0]));
     assert_eq!(shape(AffineMap::linear(&[], [4, 0], None)), ("linear", vec![0]));
     assert_eq!(shape(AffineMap::flatten(&[3, 0])), ("flatten", vec![3, 0]));
+    assert_eq!(shape(AffineMap::conv2d([1, 5, 5], &Conv2d::new(&[], [0, 1, 3, 3]))), ("conv2d", vec![0, 3, 3]));
+    assert_eq!(shape(AffineMap::conv2d([0, 5, 5], &Conv2d::new(&[], [1, 0, 3, 3]))), ("conv2d", vec![0, 5, 5]));
     let pool = Pool2d { kernel: [3, 3], stride: [1, 1], padding: [0, 0] };
     assert_eq!(shape(AffineMap::avg_pool2d([1, 3, 2], &pool)), ("avg_pool2d", vec![2]));
     assert_eq!(shape(AffineMap::avg_pool2d([0, 3, 3], &pool)), ("avg_pool2d", vec![0, 3, 3]));

@@ -33,7 +33,8 @@ impl IntegerNetwork {
     }
 
     /// Bits that hold every |value| after each layer, whatever the images, as long as their integers are at most
-    /// `max_input` in magnitude. A plaintext modulus needs one bit more, for the sign.
+    /// `max_input` in magnitude. A plaintext modulus needs one bit more, for the sign. `u32::MAX` stands for bounds
+    /// that outgrow double precision.
     pub fn worst_case_bits(&self, max_input: f64) -> Vec<u32> {
         let mut bounds = vec![max_input.abs(); self.inputs()];
         self.layers
@@ -48,9 +49,10 @@ impl IntegerNetwork {
                         bounds.iter_mut().for_each(|bound| *bound = value(*bound));
                     }
                 }
-                let largest = bounds.iter().copied().fold(0.0, f64::max);
+                // Bounds beyond double precision may come out as NaN: they bound nothing.
+                let largest = bounds.iter().fold(0.0, |m: f64, b| if b.is_nan() { f64::INFINITY } else { m.max(*b) });
                 // The margin covers the rounding of sums in double precision.
-                if largest < 1.0 { 0 } else { (largest * (1.0 + 1e-9)).log2().floor() as u32 + 1 }
+                if largest < 1.0 { 0 } else { ((largest * (1.0 + 1e-9)).log2().floor() as u32).saturating_add(1) }
             })
             .collect()
     }

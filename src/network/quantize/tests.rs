@@ -118,6 +118,7 @@ fn values_that_outgrow_the_integers_are_named_and_modular_ones_cannot() {
     let error = network.evaluate(&image).unwrap_err();
     assert!(error.to_string().contains("layer square"), "{error}");
     assert!(network.worst_case_bits(2f64.powi(63)).iter().any(|&bits| bits > 127));
+    assert_eq!(network.worst_case_bits(f64::INFINITY), [u32::MAX; 3]);
     let t = (1u64 << 61) - 1;
     let modular = network.evaluate_modulo(&image, t).unwrap();
     assert_eq!((&big_integers(&network, &image)[0] - modular[0]) % t, BigInt::from(0));
