@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pycrcnn::ring::{Automorphism, Backend, Kernels, Modulus, NttTable, primes, residues_from, zeros};
+use num_bigint::BigUint;
+use pycrcnn::ring::{Automorphism, Backend, BaseConverter, Kernels, Modulus, NttTable, primes, residues_from, zeros};
 
 const DEGREES: [usize; 4] = [4096, 8192, 16384, 32768];
 const DEGREE: usize = 8192;
@@ -73,6 +74,25 @@ fn pointwise(c: &mut Criterion) {
     }
 }
 
+/// The two conversions of a BFV product: to four auxiliary primes, and back with the division by q.
+fn conversions(c: &mut Criterion) {
+    const DEGREE: usize = 4096;
+    let found = primes::largest(2 * DEGREE as u64, 50, 7).expect("there are such primes");
+    let moduli: Vec<_> = found.iter().map(|&q| Modulus::new(q).expect("a prime")).collect();
+    let product = found[..3].iter().fold(BigUint::from(1u32), |product, &q| product * q);
+    let input: Vec<u64> = moduli.iter().flat_map(|&q| polynomial(DEGREE, q, q.value())).collect();
+    let (t, one) = (BigUint::from(65537u32), BigUint::from(1u32));
+    for backend in Backend::available() {
+        let mut group = c.benchmark_group(format!("conversion/{}", backend.name()));
+        let lift = BaseConverter::with_backend(&moduli[..3], &moduli[3..], [&one, &one], backend).expect("a basis");
+        let scale = BaseConverter::with_backend(&moduli, &moduli[..3], [&t, &product], backend).expect("a basis");
+        let mut out = zeros(4 * DEGREE);
+        group.bench_function("lift", |b| b.iter(|| lift.convert(&mut out, black_box(&input[..3 * DEGREE]))));
+        let mut out = zeros(3 * DEGREE);
+        group.bench_function("scale", |b| b.iter(|| scale.convert(&mut out, black_box(&input))));
+    }
+}
+
 fn automorphisms(c: &mut Criterion) {
     let q = modulus(DEGREE, 50);
     let automorphism = Automorphism::new(DEGREE, 3).expect("an odd element");
@@ -83,5 +103,5 @@ fn automorphisms(c: &mut Criterion) {
     group.bench_function("coefficients", |b| b.iter(|| automorphism.apply_coefficients(q, &mut out, black_box(&a))));
 }
 
-criterion_group!(benches, transforms, pointwise, automorphisms);
+criterion_group!(benches, transforms, pointwise, conversions, automorphisms);
 criterion_main!(benches);

@@ -42,6 +42,7 @@ enum Implementation {
 
 impl Implementation {
     /// `backend` must be available.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "there is one implementation"))]
     fn new(modulus: Modulus, backend: Backend) -> Self {
         match backend {
             #[cfg(target_arch = "x86_64")]

@@ -178,6 +178,7 @@ impl BaseConverter {
 
 impl Implementation {
     /// `backend` must be available.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "there is one implementation"))]
     fn new(from: &[Source], to: &[Target], backend: Backend) -> Self {
         match backend {
             #[cfg(target_arch = "x86_64")]
