@@ -183,18 +183,17 @@ mod tests {
 
     #[test]
     fn larger_bases_have_balanced_digits() {
-        // 0.5 = 0.111... in base 3, rounded digits: 1.5 is cut to 1, and so on.
+        // 5 = 9 - 3 - 1
         assert_eq!(encoder(3, 101).digits(5.0).unwrap(), [(0, -1), (1, -1), (2, 1)]);
         let halves = encoder(3, 101).digits(0.5).unwrap();
-        // round(0.5) = 1, so the rest is -0.5.
+        // 0.5 rounds to 1, and -0.5 = -0.111... in base 3.
         assert_eq!((halves[0], halves[1], halves.len()), ((0, 1), (DEGREE - 32, 1), 33));
         // Base 10: 0.75 = 1 - 0.25; -0.25 is -2.5 tenths, cut to -2, then -5 hundredths.
         assert_eq!(encoder(10, 101).digits(0.75).unwrap(), [(0, 1), (DEGREE - 2, 5), (DEGREE - 1, 2)]);
-        // +5 is not a digit of base 10: 0.25 = 0.2 + 0.05 = 0.3 - 0.05, and 0.45 = 1 - 0.5 - 0.05.
+        // +5 is not a digit of base 10: 0.25 = 0.3 - 0.05.
         assert_eq!(encoder(10, 101).digits(0.25).unwrap(), [(DEGREE - 2, 5), (DEGREE - 1, -3)]);
-        let Ok(digits) = encoder(4, 101).digits(0.4375) else { unreachable!() };
-        // Base 4: 0.4375 = 0.13 = 0.2 - 0.01 = 1 - 0.2 - 0.01
-        assert_eq!(digits, [(0, 1), (DEGREE - 2, 1), (DEGREE - 1, 2)]);
+        // Nor +2 of base 4, and a carry may reach the integer: 7/16 = 2/4 - 1/16 = 1 - 2/4 - 1/16.
+        assert_eq!(encoder(4, 101).digits(0.4375).unwrap(), [(0, 1), (DEGREE - 2, 1), (DEGREE - 1, 2)]);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! SEAL sets the last prime of a modulus aside for key switching; here a context may use all of them
 //! for data, and what SEAL can compute it computes alike (the tests take it as the oracle).
+//!
+//! [`SymmetricEncryptor`] and [`Decryptor`] hold the secret key, [`PublicEncryptor`] does not;
+//! [`transport`] is the compact form in which ciphertexts travel.
 
 mod bits;
 mod decrypt;

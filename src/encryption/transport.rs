@@ -61,6 +61,11 @@ impl Header {
         if self.seed.is_some() { 1 } else { self.size }
     }
 
+    /// What the ciphertexts have in common, in words.
+    fn description(&self) -> String {
+        format!("{} polynomials, {} primes, {:?} form, scale {}", self.size, self.primes, self.form, self.scale)
+    }
+
     /// The packed bytes of one ciphertext.
     fn stride(&self, context: &Context) -> usize {
         (0..self.primes).map(|j| bits::packed_len(context.modulus(j), context.degree())).sum::<usize>() * self.stored()
@@ -84,8 +89,8 @@ pub fn pack(context: &Context, ciphertexts: &[Ciphertext], shape: &[usize]) -> R
             return Err(Error::OperandMismatch {
                 operation: "pack",
                 what: "ciphertexts of one tensor",
-                left: format!("{:?}", first),
-                right: format!("{:?}", header(ciphertext)),
+                left: first.description(),
+                right: header(ciphertext).description(),
                 remedy: "bring them to one size, level, form and scale",
             });
         }
