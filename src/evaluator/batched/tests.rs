@@ -30,7 +30,7 @@ fn ciphertext(context: &Context, size: usize, primes: usize, rng: &mut ChaCha8Rn
             let q = context.modulus(j).value();
             for x in ciphertext.residues_mut(i, j) {
                 let r = rng.next_u64();
-                *x = if r % 4 == 0 { [0, 1, q / 2, q / 2 + 1, q - 1][r as usize / 4 % 5] } else { rng.next_u64() % q };
+                *x = if r.is_multiple_of(4) { [0, 1, q / 2, q / 2 + 1, q - 1][r as usize / 4 % 5] } else { rng.next_u64() % q };
             }
         }
     }
@@ -216,7 +216,7 @@ fn squares_and_affine_maps_follow_each_other_in_any_order() {
         let (first, middle, last) =
             (affine(12, &[(5, 3), (7, 4), (1, 2)]), affine(13, &[(9, 13)]), affine(9, &[(2, 9)]));
         let square = Plain::Square;
-        check(&context, &[square.clone()], &inputs);
+        check(&context, std::slice::from_ref(&square), &inputs);
         check(&context, &[square.clone(), square.clone(), square.clone()], &inputs[..3]);
         check(&context, &[first.clone(), square.clone(), middle.clone()], &inputs);
         check(&context, &[first.clone(), square.clone(), square.clone()], &inputs);
