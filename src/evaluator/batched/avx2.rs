@@ -183,7 +183,8 @@ fn rows<const R: usize, const W: usize>(
                 let lows: [__m256i; W] = std::array::from_fn(|i| read(tile, x + i));
                 let highs = lows.map(|v| _mm256_srli_epi64::<32>(_mm256_add_epi64(v, round)));
                 for ((low, high), &weight) in low.iter_mut().zip(&mut high).zip(weights) {
-                    let weight = _mm256_set1_epi64x(weight);
+                    // Only the low half of each lane counts; set1_epi64x would sign-extend in vain.
+                    let weight = _mm256_set1_epi32(weight as i32);
                     for i in 0..W {
                         low[i] = _mm256_add_epi64(low[i], _mm256_mul_epi32(lows[i], weight));
                         high[i] = _mm256_add_epi64(high[i], _mm256_mul_epi32(highs[i], weight));

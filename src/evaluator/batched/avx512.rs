@@ -54,17 +54,31 @@ impl Reduction {
 
 #[target_feature(enable = "avx512f")]
 #[inline]
+fn read_vector(tile: &Tile, x: usize) -> __m512i {
+    let lanes = &tile.0[x * LANES..(x + 1) * LANES];
+    // SAFETY: the slice holds LANES words; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
 fn read(tile: &Tile) -> Vectors {
-    // SAFETY: a tile is VECTORS vectors, aligned to 64 bytes.
-    std::array::from_fn(|x| unsafe { _mm512_load_si512(tile.0.as_ptr().add(x * LANES).cast()) })
+    std::array::from_fn(|x| read_vector(tile, x))
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn write_vector(tile: &mut Tile, x: usize, vector: __m512i) {
+    let lanes = &mut tile.0[x * LANES..(x + 1) * LANES];
+    // SAFETY: the slice holds LANES words; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) }
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn write(tile: &mut Tile, vectors: Vectors) {
     for (x, vector) in vectors.into_iter().enumerate() {
-        // SAFETY: a tile is VECTORS vectors, aligned to 64 bytes.
-        unsafe { _mm512_store_si512(tile.0.as_mut_ptr().add(x * LANES).cast(), vector) }
+        write_vector(tile, x, vector);
     }
 }
 
@@ -117,18 +131,16 @@ fn rows<const R: usize>(
 ) {
     let (weights, rest) = block.weights.as_chunks::<R>();
     assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R && at.len() == R);
-    let sums = match products {
-        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias),
-        Products::Halves(ends) => halves::<R>(prime, block.taps, weights, ends, panel, bias),
-    };
-    for (sum, &at) in sums.into_iter().zip(at) {
-        write(&mut out[at as usize], sum);
+    match products {
+        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, out, at),
+        Products::Halves(ends) => halves::<R>(prime, block.taps, weights, ends, panel, bias, out, at),
     }
 }
 
 /// One 64-bit product for each weight and residue.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
+#[allow(clippy::too_many_arguments)]
 fn whole<const R: usize>(
     prime: &Prime,
     taps: &[u32],
@@ -136,7 +148,9 @@ fn whole<const R: usize>(
     ends: &[u32],
     panel: &[Tile],
     bias: &[i64],
-) -> [Vectors; R] {
+    out: &mut [Tile],
+    at: &[u32],
+) {
     let reduction = Reduction::new(prime);
     let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
     let mut start = 0;
@@ -156,12 +170,15 @@ fn whole<const R: usize>(
         }
         start = end;
     }
-    sums
+    for (sum, &at) in sums.into_iter().zip(at) {
+        write(&mut out[at as usize], sum);
+    }
 }
 
 /// Two 32-bit products for each weight and residue, two vectors of a tile at a time.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
+#[allow(clippy::too_many_arguments)]
 fn halves<const R: usize>(
     prime: &Prime,
     taps: &[u32],
@@ -169,12 +186,13 @@ fn halves<const R: usize>(
     ends: &[u32],
     panel: &[Tile],
     bias: &[i64],
-) -> [Vectors; R] {
+    out: &mut [Tile],
+    at: &[u32],
+) {
     const WIDTH: usize = 2;
     let reduction = Reduction::new(prime);
     // x = high 2^32 + low with low signed: adding 2^31 first makes the shift round to nearest.
     let round = _mm512_set1_epi64(1 << 31);
-    let mut sums: [Vectors; R] = [[_mm512_setzero_si512(); VECTORS]; R];
     for x in (0..VECTORS).step_by(WIDTH) {
         let mut low: [[__m512i; WIDTH]; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); WIDTH]);
         let mut high = [[_mm512_setzero_si512(); WIDTH]; R];
@@ -182,11 +200,12 @@ fn halves<const R: usize>(
         for (i, &end) in ends.iter().enumerate() {
             let end = end as usize;
             for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
-                let tile = read(&panel[tap as usize]);
-                let lows: [__m512i; WIDTH] = std::array::from_fn(|i| tile[x + i]);
+                let tile = &panel[tap as usize];
+                let lows: [__m512i; WIDTH] = std::array::from_fn(|i| read_vector(tile, x + i));
                 let highs = lows.map(|v| _mm512_srli_epi64::<32>(_mm512_add_epi64(v, round)));
                 for ((low, high), &weight) in low.iter_mut().zip(&mut high).zip(weights) {
-                    let weight = _mm512_set1_epi64(weight);
+                    // Only the low half of each lane counts; set1_epi64 would sign-extend in vain.
+                    let weight = _mm512_set1_epi32(weight as i32);
                     for i in 0..WIDTH {
                         low[i] = _mm512_add_epi64(low[i], _mm512_mul_epi32(lows[i], weight));
                         high[i] = _mm512_add_epi64(high[i], _mm512_mul_epi32(highs[i], weight));
@@ -202,11 +221,10 @@ fn halves<const R: usize>(
         }
         for o in 0..R {
             for i in 0..WIDTH {
-                sums[o][x + i] = reduction.join(low[o][i], high[o][i]);
+                write_vector(&mut out[at[o] as usize], x + i, reduction.join(low[o][i], high[o][i]));
             }
         }
     }
-    sums
 }
 
 /// See [`kernel::square`](super::kernel::square); for primes below [`Prime::SQUARE_LIMIT`].

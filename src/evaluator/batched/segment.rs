@@ -205,8 +205,10 @@ impl Segment {
             |panels, (task, mut spans_of_outputs)| {
                 cancellation.check()?;
                 let (j, start) = (task / spans, task % spans * SPAN);
+                let places = (0..size).flat_map(|poly| inputs.iter().map(move |input| input.residues(poly, j)));
+                let spans_of_inputs: Vec<&[u64]> = places.map(|residues| &residues[start..start + SPAN]).collect();
                 for offset in (0..SPAN).step_by(TILE) {
-                    passes[j].run(inputs, j, start + offset, panels, &mut spans_of_outputs, offset);
+                    passes[j].run(&spans_of_inputs, panels, &mut spans_of_outputs, offset, start + offset == 0);
                 }
                 Ok(())
             },
@@ -330,6 +332,12 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The number of blocks of all affine maps.
+    fn blocks(&self) -> usize {
+        let blocks = |stage: &Stage<'_>| if let Stage::Affine { products, .. } = stage { products.len() } else { 0 };
+        self.stages.iter().map(blocks).sum()
+    }
+
     /// The number of tiles of the largest panel.
     fn capacity(&self) -> usize {
         let (mut values, mut size) = (self.values, self.size);
@@ -341,35 +349,30 @@ impl<'a> Pass<'a> {
         capacity
     }
 
-    /// Takes the tile at residue `x` of prime `j` of all inputs through all stages and writes it
-    /// `offset` residues into the outputs' spans, which are ordered `[output][polynomial]`.
-    fn run(
-        &self,
-        inputs: &[&Ciphertext],
-        j: usize,
-        x: usize,
-        panels: &mut Panels,
-        outputs: &mut [&mut [u64]],
-        offset: usize,
-    ) {
+    /// Takes one tile through all stages: the residues from `offset` of the inputs' spans, which are
+    /// ordered `[polynomial][input]`, to those of the outputs', ordered `[output][polynomial]`.
+    /// `first` says that residue 0 is among them.
+    fn run(&self, inputs: &[&[u64]], panels: &mut Panels, outputs: &mut [&mut [u64]], offset: usize, first: bool) {
         let (mut values, mut size) = (self.values, self.size);
-        for (i, input) in inputs.iter().enumerate() {
-            for poly in 0..size {
-                kernel::load(
-                    self.backend,
-                    &self.prime,
-                    &input.residues(poly, j)[x..x + TILE],
-                    &mut panels.current[poly * values + i],
-                );
-            }
+        for (input, tile) in inputs.iter().zip(&mut panels.current) {
+            kernel::load(self.backend, &self.prime, &input[offset..offset + TILE], tile);
         }
+        let mut upcoming = Upcoming {
+            spans: inputs.iter(),
+            offset: offset + TILE,
+            batch: inputs.len().div_ceil(self.blocks().max(1)),
+        };
         for stage in &self.stages {
             let (next_values, next_size) = Self::shape_after(stage, values, size);
             let (current, next) = (&panels.current[..values * size], &mut panels.next[..next_values * next_size]);
             match stage {
                 Stage::Affine { matrix, products, bias, squared } => {
-                    let affine = AffineStage { pass: self, matrix, products, bias, first_residue: x == 0, size };
-                    if *squared { affine.squared(current, next) } else { affine.plain(current, next) }
+                    let affine = AffineStage { pass: self, matrix, products, bias, first, size };
+                    if *squared {
+                        affine.squared(current, next, &mut upcoming)
+                    } else {
+                        affine.plain(current, next, &mut upcoming)
+                    }
                 }
                 Stage::Square => {
                     for value in 0..values {
@@ -395,6 +398,22 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// The inputs' next tiles, which are fetched from memory while this one is computed, a few with
+/// each block.
+struct Upcoming<'a> {
+    spans: std::slice::Iter<'a, &'a [u64]>,
+    offset: usize,
+    batch: usize,
+}
+
+impl Upcoming<'_> {
+    fn prefetch(&mut self) {
+        for span in self.spans.by_ref().take(self.batch) {
+            kernel::prefetch(span, self.offset);
+        }
+    }
+}
+
 /// An affine stage on one tile.
 struct AffineStage<'a> {
     pass: &'a Pass<'a>,
@@ -402,15 +421,16 @@ struct AffineStage<'a> {
     products: &'a [Products],
     bias: &'a [i64],
     /// whether the tile holds residue 0, which is where a constant stands in coefficient form
-    first_residue: bool,
+    first: bool,
     size: usize,
 }
 
 impl AffineStage<'_> {
     /// Sums, to their places in `next`.
-    fn plain(&self, current: &[Tile], next: &mut [Tile]) {
+    fn plain(&self, current: &[Tile], next: &mut [Tile], upcoming: &mut Upcoming<'_>) {
         let rows = self.matrix.rows();
         for (block, products) in self.matrix.blocks().zip(self.products) {
+            upcoming.prefetch();
             for poly in 0..self.size {
                 self.sums(block, products, poly, current, &mut next[poly * rows..(poly + 1) * rows], block.rows);
             }
@@ -418,11 +438,12 @@ impl AffineStage<'_> {
     }
 
     /// Squares of sums, to their places in `next`: the sums of a block stay in the L1 cache.
-    fn squared(&self, current: &[Tile], next: &mut [Tile]) {
+    fn squared(&self, current: &[Tile], next: &mut [Tile], upcoming: &mut Upcoming<'_>) {
         const AT: [u32; BLOCK_ROWS] = [0, 1, 2, 3, 4];
         let rows = self.matrix.rows();
         let mut sums = vec![Tile::ZERO; self.size * BLOCK_ROWS];
         for (block, products) in self.matrix.blocks().zip(self.products) {
+            upcoming.prefetch();
             for (poly, sums) in sums.chunks_exact_mut(BLOCK_ROWS).enumerate() {
                 self.sums(block, products, poly, current, sums, &AT[..block.rows.len()]);
             }
@@ -451,7 +472,7 @@ impl AffineStage<'_> {
         }
         let everywhere = if *form == Form::Ntt { bias } else { [0; BLOCK_ROWS] };
         kernel::affine(*backend, prime, block, products, panel, &everywhere[..at.len()], out, at);
-        if *form == Form::Coefficient && self.first_residue {
+        if *form == Form::Coefficient && self.first {
             for (&at, bias) in at.iter().zip(bias) {
                 let constant = &mut out[at as usize].0[0];
                 *constant = prime.reduce((*constant + bias).into());

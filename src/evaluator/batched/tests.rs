@@ -30,7 +30,11 @@ fn ciphertext(context: &Context, size: usize, primes: usize, rng: &mut ChaCha8Rn
             let q = context.modulus(j).value();
             for x in ciphertext.residues_mut(i, j) {
                 let r = rng.next_u64();
-                *x = if r.is_multiple_of(4) { [0, 1, q / 2, q / 2 + 1, q - 1][r as usize / 4 % 5] } else { rng.next_u64() % q };
+                *x = if r.is_multiple_of(4) {
+                    [0, 1, q / 2, q / 2 + 1, q - 1][r as usize / 4 % 5]
+                } else {
+                    rng.next_u64() % q
+                };
             }
         }
     }
