@@ -1,8 +1,8 @@
 //! Sparse integer matrices, and the blocks of rows that kernels compute at once.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
+use super::group::{self, Group};
 use crate::error::{Error, Result};
 
 /// The largest number of rows that a kernel computes at once: five accumulators for each of the four
@@ -13,14 +13,14 @@ pub(super) const BLOCK_ROWS: usize = 5;
 /// A sparse matrix of integer weights, by rows.
 ///
 /// Rows that read the same columns (the filters of a convolution at one position, all rows of a
-/// dense layer) are computed together, several outputs for each load of an input. So a weight that
-/// happens to be zero should stay an explicit entry where its neighbours are not.
+/// dense layer) are computed together, several outputs for each load of an input. Rows that differ
+/// in a few columns, because weights happened to be rounded to zero, are put together too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScalarMatrix {
     rows: usize,
     columns: usize,
     nonzeros: usize,
-    /// column lists, one for each group of rows that share it
+    /// column lists, one for each group of rows
     taps: Vec<u32>,
     /// weights, block by block, each `[tap][row of the block]`
     weights: Vec<i64>,
@@ -37,7 +37,7 @@ struct Span {
     rows: Range<usize>,
 }
 
-/// Up to [`BLOCK_ROWS`] rows of a matrix with the same columns.
+/// Up to [`BLOCK_ROWS`] rows of a matrix over one list of columns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block<'a> {
     /// the columns, ascending, each below the matrix's number of columns
@@ -100,7 +100,7 @@ impl ScalarMatrix {
             order: Vec::new(),
             blocks: Vec::new(),
         };
-        for group in groups(&sorted) {
+        for group in group::similar(&sorted) {
             matrix.push_group(&sorted, &group);
         }
         Ok(matrix)
@@ -148,37 +148,36 @@ impl ScalarMatrix {
         })
     }
 
-    /// Splits a group of rows with the same columns into blocks of nearly equal height.
-    fn push_group(&mut self, sorted: &[Row], group: &[u32]) {
-        let first = &sorted[group[0] as usize];
-        let taps = self.taps.len()..self.taps.len() + first.columns.len();
-        self.taps.extend_from_slice(&first.columns);
-        let count = group.len().div_ceil(BLOCK_ROWS);
+    /// Splits a group of rows into blocks of nearly equal height.
+    fn push_group(&mut self, sorted: &[Row], group: &Group) {
+        let taps = self.taps.len()..self.taps.len() + group.columns.len();
+        self.taps.extend_from_slice(&group.columns);
+        let height = group.rows.len();
+        let count = height.div_ceil(BLOCK_ROWS);
         for i in 0..count {
-            let members = &group[i * group.len() / count..(i + 1) * group.len() / count];
+            let members = &group.rows[i * height / count..(i + 1) * height / count];
             let (weights, rows) = (self.weights.len(), self.order.len());
-            for tap in 0..taps.len() {
-                self.weights.extend(members.iter().map(|&row| sorted[row as usize].weights[tap]));
+            self.weights.resize(weights + taps.len() * members.len(), 0);
+            for (o, &row) in members.iter().enumerate() {
+                let places = self.weights[weights..].iter_mut().skip(o).step_by(members.len());
+                sorted[row as usize].spread(&group.columns, places);
             }
             self.order.extend_from_slice(members);
-            self.blocks.push(Span {
-                taps: taps.clone(),
-                weights: weights..self.weights.len(),
-                rows: rows..self.order.len(),
-            });
+            let (weights, rows) = (weights..self.weights.len(), rows..self.order.len());
+            self.blocks.push(Span { taps: taps.clone(), weights, rows });
         }
     }
 }
 
-/// A row with its entries by ascending column, one for each column.
-struct Row {
-    columns: Vec<u32>,
+/// A row with its entries by ascending column.
+pub(super) struct Row {
+    pub columns: Vec<u32>,
     weights: Vec<i64>,
 }
 
 impl Row {
     fn new(columns: &[u32], weights: &[i64]) -> Self {
-        if columns.is_sorted_by(|a, b| a <= b) {
+        if columns.is_sorted() {
             return Self { columns: columns.to_vec(), weights: weights.to_vec() };
         }
         let mut entries: Vec<(u32, i64)> = columns.iter().copied().zip(weights.iter().copied()).collect();
@@ -186,20 +185,16 @@ impl Row {
         let (columns, weights) = entries.into_iter().unzip();
         Self { columns, weights }
     }
-}
 
-/// The rows by equal column lists, in the order of each list's first row.
-fn groups(rows: &[Row]) -> Vec<Vec<u32>> {
-    let mut known: HashMap<&[u32], usize> = HashMap::new();
-    let mut groups: Vec<Vec<u32>> = Vec::new();
-    for (number, row) in rows.iter().enumerate() {
-        let group = *known.entry(&row.columns).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[group].push(number as u32);
+    /// Puts the weights to the places of their columns in a list that holds all of the row's.
+    fn spread<'a>(&self, columns: &[u32], places: impl Iterator<Item = &'a mut i64>) {
+        let mut entries = self.columns.iter().zip(&self.weights).peekable();
+        for (column, place) in columns.iter().zip(places) {
+            if let Some((_, &weight)) = entries.next_if(|(own, _)| *own == column) {
+                *place = weight;
+            }
+        }
     }
-    groups
 }
 
 #[cfg(test)]

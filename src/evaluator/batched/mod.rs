@@ -10,6 +10,7 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `matrix` | sparse integer matrices and their blocks of rows |
+//! | `group` | which rows are computed together |
 //! | `segment` | steps, their checks, their evaluation tile by tile |
 //! | `accumulate` | how many products a 64-bit sum may hold |
 //! | `kernel` | the kernels and their choice by backend |
@@ -20,6 +21,7 @@ mod accumulate;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod group;
 mod kernel;
 mod matrix;
 mod portable;

@@ -230,6 +230,23 @@ fn squares_and_affine_maps_follow_each_other_in_any_order() {
 }
 
 #[test]
+fn rows_with_entries_missing_here_and_there() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let context = context(&[50]);
+    let inputs: Vec<_> = (0..30).map(|_| ciphertext(&context, 2, 1, &mut rng)).collect();
+    let rows = (0..23).map(|_| {
+        (0..30)
+            .map(|i| (i, weight(500, &mut rng), rng.next_u32()))
+            .filter(|(.., r)| r % 20 > 0)
+            .map(|(i, w, _)| (i, w))
+            .collect()
+    });
+    let rows = Rows { width: 30, rows: rows.collect() };
+    assert!(rows.matrix().blocks().count() < 23);
+    check(&context, &[Plain::affine(&context, 1, rows, &mut rng)], &inputs);
+}
+
+#[test]
 fn three_polynomials_and_coefficient_form() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let context = context(&[36, 37]);
