@@ -43,146 +43,197 @@ const SEED_BYTES: u64 = 8 * SEED as u64;
 const HASH_BYTES: u64 = 8 * HASH as u64;
 const BLOCK_BYTES: u64 = 8 * BLOCK as u64;
 
-/// One word of each of several hashes that are computed side by side.
-#[derive(Clone, Copy)]
-struct Lanes<const L: usize>([u64; L]);
-
-impl<const L: usize> Lanes<L> {
-    #[inline(always)]
-    fn splat(word: u64) -> Self {
-        Self([word; L])
-    }
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane].wrapping_add(other.0[lane])))
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane] ^ other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn rotate_right<const BITS: u32>(self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane].rotate_right(BITS)))
-    }
+/// Twelve rounds, each of which mixes the four columns and then the four diagonals of a state with words of the
+/// message. Written out, so that every index is a constant and the state stays in registers: `$mix` is called with
+/// the state, four indices, and the indices of two words.
+macro_rules! rounds {
+    ($mix:ident, $v:expr, $message:expr) => {
+        rounds!(@ $mix, $v, $message, 0 1 2 3 4 5 6 7 8 9 0 1)
+    };
+    (@ $mix:ident, $v:expr, $message:expr, $($round:literal)*) => { $(
+        $mix($v, $message, [0, 4, 8, 12], const { [SIGMA[$round][0], SIGMA[$round][1]] });
+        $mix($v, $message, [1, 5, 9, 13], const { [SIGMA[$round][2], SIGMA[$round][3]] });
+        $mix($v, $message, [2, 6, 10, 14], const { [SIGMA[$round][4], SIGMA[$round][5]] });
+        $mix($v, $message, [3, 7, 11, 15], const { [SIGMA[$round][6], SIGMA[$round][7]] });
+        $mix($v, $message, [0, 5, 10, 15], const { [SIGMA[$round][8], SIGMA[$round][9]] });
+        $mix($v, $message, [1, 6, 11, 12], const { [SIGMA[$round][10], SIGMA[$round][11]] });
+        $mix($v, $message, [2, 7, 8, 13], const { [SIGMA[$round][12], SIGMA[$round][13]] });
+        $mix($v, $message, [3, 4, 9, 14], const { [SIGMA[$round][14], SIGMA[$round][15]] });
+    )* };
 }
 
-/// BLAKE2b's mixing function on four words of the state.
+/// BLAKE2b's mixing function.
 #[inline(always)]
-fn mix<const L: usize>(v: &mut [Lanes<L>; 16], [a, b, c, d]: [usize; 4], x: u64, y: u64) {
-    v[a] = v[a].add(v[b]).add(Lanes::splat(x));
-    v[d] = v[d].xor(v[a]).rotate_right::<32>();
-    v[c] = v[c].add(v[d]);
-    v[b] = v[b].xor(v[c]).rotate_right::<24>();
-    v[a] = v[a].add(v[b]).add(Lanes::splat(y));
-    v[d] = v[d].xor(v[a]).rotate_right::<16>();
-    v[c] = v[c].add(v[d]);
-    v[b] = v[b].xor(v[c]).rotate_right::<63>();
-}
-
-#[inline(always)]
-fn round<const L: usize, const R: usize>(v: &mut [Lanes<L>; 16], message: &[u64; 16]) {
-    let word = |i: usize| message[const { SIGMA[R % 10] }[i]];
-    mix(v, [0, 4, 8, 12], word(0), word(1));
-    mix(v, [1, 5, 9, 13], word(2), word(3));
-    mix(v, [2, 6, 10, 14], word(4), word(5));
-    mix(v, [3, 7, 11, 15], word(6), word(7));
-    mix(v, [0, 5, 10, 15], word(8), word(9));
-    mix(v, [1, 6, 11, 12], word(10), word(11));
-    mix(v, [2, 7, 8, 13], word(12), word(13));
-    mix(v, [3, 4, 9, 14], word(14), word(15));
+fn mix(v: &mut [u64; 16], message: &[u64; 16], [a, b, c, d]: [usize; 4], [x, y]: [usize; 2]) {
+    v[a] = v[a].wrapping_add(v[b]).wrapping_add(message[x]);
+    v[d] = (v[d] ^ v[a]).rotate_right(32);
+    v[c] = v[c].wrapping_add(v[d]);
+    v[b] = (v[b] ^ v[c]).rotate_right(24);
+    v[a] = v[a].wrapping_add(v[b]).wrapping_add(message[y]);
+    v[d] = (v[d] ^ v[a]).rotate_right(16);
+    v[c] = v[c].wrapping_add(v[d]);
+    v[b] = (v[b] ^ v[c]).rotate_right(63);
 }
 
 /// BLAKE2b's compression: state, message block, bytes hashed so far, whether it is the last block.
-#[inline(always)]
-fn compress<const L: usize>(state: [Lanes<L>; 8], message: &[u64; 16], bytes: u64, last: bool) -> [Lanes<L>; 8] {
-    let flag = if last { u64::MAX } else { 0 };
-    let mut v: [Lanes<L>; 16] = std::array::from_fn(|i| match i {
-        0..8 => state[i],
-        12 => Lanes::splat(IV[4] ^ bytes),
-        14 => Lanes::splat(IV[6] ^ flag),
-        _ => Lanes::splat(IV[i - 8]),
-    });
-    round::<L, 0>(&mut v, message);
-    round::<L, 1>(&mut v, message);
-    round::<L, 2>(&mut v, message);
-    round::<L, 3>(&mut v, message);
-    round::<L, 4>(&mut v, message);
-    round::<L, 5>(&mut v, message);
-    round::<L, 6>(&mut v, message);
-    round::<L, 7>(&mut v, message);
-    round::<L, 8>(&mut v, message);
-    round::<L, 9>(&mut v, message);
-    round::<L, 10>(&mut v, message);
-    round::<L, 11>(&mut v, message);
-    std::array::from_fn(|i| state[i].xor(v[i]).xor(v[i + 8]))
+fn compress(state: &mut [u64; 8], message: &[u64; 16], bytes: u64, last: bool) {
+    let mut v: [u64; 16] = std::array::from_fn(|i| if i < 8 { state[i] } else { IV[i - 8] });
+    v[12] ^= bytes;
+    if last {
+        v[14] = !v[14];
+    }
+    rounds!(mix, &mut v, message);
+    for i in 0..8 {
+        state[i] ^= v[i] ^ v[i + 8];
+    }
 }
 
 /// BLAKE2b's initial state for the first three words of its parameter block.
-#[inline(always)]
-fn initial_state<const L: usize>(parameters: [Lanes<L>; 3]) -> [Lanes<L>; 8] {
-    std::array::from_fn(|i| {
-        let iv = Lanes::splat(IV[i]);
-        parameters.get(i).map_or(iv, |&parameter| iv.xor(parameter))
-    })
+fn initial_state(parameters: [u64; 3]) -> [u64; 8] {
+    std::array::from_fn(|i| IV[i] ^ parameters.get(i).unwrap_or(&0))
 }
 
 /// The root hash of block `counter`.
 fn root(seed: &[u64; SEED], counter: u64) -> [u64; HASH] {
-    // Depth and fanout 1: a sequential hash.
-    let parameters = [HASH_BYTES | SEED_BYTES << 8 | 1 << 16 | 1 << 24, BLOCK_BYTES << 32, 0];
-    let state = initial_state::<1>(parameters.map(Lanes::splat));
+    // Hash and key length, depth and fanout 1 (a sequential hash); extended length.
+    let mut state = initial_state([HASH_BYTES | SEED_BYTES << 8 | 1 << 16 | 1 << 24, BLOCK_BYTES << 32, 0]);
     let mut key = [0; 16];
     key[..SEED].copy_from_slice(seed);
-    let state = compress(state, &key, 128, false);
+    compress(&mut state, &key, 128, false);
     let mut message = [0; 16];
     message[0] = counter;
-    compress(state, &message, 128 + 8, true).map(|word| word.0[0])
+    compress(&mut state, &message, 128 + 8, true);
+    state
 }
 
-/// The hashes of a block from its root, L at a time (L divides 64).
-#[inline(always)]
-fn leaves<const L: usize>(root: &[u64; HASH], out: &mut [u64; BLOCK]) {
-    // The upper half is zero, which the compiler knows: half of the additions vanish.
-    let message = [root[0], root[1], root[2], root[3], root[4], root[5], root[6], root[7], 0, 0, 0, 0, 0, 0, 0, 0];
-    for (group, out) in out.chunks_exact_mut(HASH * L).enumerate() {
-        let nodes = Lanes(std::array::from_fn(|lane| (group * L + lane) as u64 | BLOCK_BYTES << 32));
-        // Hash length and leaf length, node number and extended length, inner hash length.
-        let parameters = [Lanes::splat(HASH_BYTES | HASH_BYTES << 32), nodes, Lanes::splat(HASH_BYTES << 8)];
-        let hash = compress::<L>(initial_state(parameters), &message, HASH_BYTES, true);
-        for (lane, out) in out.chunks_exact_mut(HASH).enumerate() {
-            for (word, lanes) in out.iter_mut().zip(&hash) {
-                *word = lanes.0[lane];
+/// The parameters of the hash of a node: hash and leaf length; node number and extended length; inner hash length.
+fn node_parameters(node: u64) -> [u64; 3] {
+    [HASH_BYTES | HASH_BYTES << 32, node | BLOCK_BYTES << 32, HASH_BYTES << 8]
+}
+
+/// The hash of a node.
+fn hash_node(root: &[u64; HASH], node: u64) -> [u64; HASH] {
+    let mut state = initial_state(node_parameters(node));
+    let mut message = [0; 16];
+    message[..HASH].copy_from_slice(root);
+    compress(&mut state, &message, HASH_BYTES, true);
+    state
+}
+
+/// Hashes of consecutive nodes side by side, one in each lane of a vector.
+///
+/// Expects `Vector`, `LANES`, and `splat`, `add`, `xor`, `rotate_right` on vectors of 64-bit lanes.
+#[cfg(target_arch = "x86_64")]
+macro_rules! hash_nodes {
+    ($features:literal) => {
+        use super::{HASH, HASH_BYTES, IV, SIGMA, initial_state, node_parameters};
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn mix(v: &mut [Vector; 16], message: &[Vector; HASH], [a, b, c, d]: [usize; 4], [x, y]: [usize; 2]) {
+            v[a] = add(v[a], v[b]);
+            // The upper half of the message is zero.
+            if x < HASH {
+                v[a] = add(v[a], message[x]);
+            }
+            v[d] = rotate_right::<32, 32>(xor(v[d], v[a]));
+            v[c] = add(v[c], v[d]);
+            v[b] = rotate_right::<24, 40>(xor(v[b], v[c]));
+            v[a] = add(v[a], v[b]);
+            if y < HASH {
+                v[a] = add(v[a], message[y]);
+            }
+            v[d] = rotate_right::<16, 48>(xor(v[d], v[a]));
+            v[c] = add(v[c], v[d]);
+            v[b] = rotate_right::<63, 1>(xor(v[b], v[c]));
+        }
+
+        /// [`hash_node`](super::hash_node) of `first` and the nodes after it.
+        #[target_feature(enable = $features)]
+        pub fn hash_nodes(root: &[u64; HASH], first: u64, out: &mut [[u64; HASH]; LANES]) {
+            let message: [Vector; HASH] = std::array::from_fn(|i| splat(root[i] as i64));
+            let states: [[u64; 8]; LANES] =
+                std::array::from_fn(|lane| initial_state(node_parameters(first + lane as u64)));
+            // SAFETY: a vector is as large as its lanes, and every bit pattern is one.
+            let state: [Vector; 8] = std::array::from_fn(|i| unsafe {
+                std::mem::transmute::<[u64; LANES], Vector>(std::array::from_fn(|lane| states[lane][i]))
+            });
+            let mut v: [Vector; 16] = std::array::from_fn(|i| if i < 8 { state[i] } else { splat(IV[i - 8] as i64) });
+            v[12] = xor(v[12], splat(HASH_BYTES as i64));
+            v[14] = xor(v[14], splat(-1));
+            rounds!(mix, &mut v, &message);
+            for i in 0..8 {
+                let word = xor(state[i], xor(v[i], v[i + 8]));
+                // SAFETY: as above.
+                let word = unsafe { std::mem::transmute::<Vector, [u64; LANES]>(word) };
+                for lane in 0..LANES {
+                    out[lane][i] = word[lane];
+                }
             }
         }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m256i as Vector, _mm256_add_epi64 as add, _mm256_or_si256, _mm256_set1_epi64x as splat, _mm256_slli_epi64,
+        _mm256_srli_epi64, _mm256_xor_si256 as xor,
+    };
+
+    pub const LANES: usize = 4;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn rotate_right<const BITS: i32, const REST: i32>(words: Vector) -> Vector {
+        _mm256_or_si256(_mm256_srli_epi64::<BITS>(words), _mm256_slli_epi64::<REST>(words))
     }
+
+    hash_nodes!("avx2");
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn leaves_avx2(root: &[u64; HASH], out: &mut [u64; BLOCK]) {
-    leaves::<4>(root, out);
-}
+mod avx512 {
+    use std::arch::x86_64::{
+        __m512i as Vector, _mm512_add_epi64 as add, _mm512_ror_epi64, _mm512_set1_epi64 as splat,
+        _mm512_xor_si512 as xor,
+    };
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn leaves_avx512(root: &[u64; HASH], out: &mut [u64; BLOCK]) {
-    leaves::<8>(root, out);
+    pub const LANES: usize = 8;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn rotate_right<const BITS: i32, const REST: i32>(words: Vector) -> Vector {
+        _mm512_ror_epi64::<BITS>(words)
+    }
+
+    hash_nodes!("avx512f");
 }
 
 /// Output block `counter` of the generator.
 fn block(backend: Backend, seed: &[u64; SEED], counter: u64, out: &mut [u64; BLOCK]) {
     let root = root(seed, counter);
+    let hashes = out.as_chunks_mut().0;
     match backend {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a backend is only ever chosen where the machine has its instructions.
-        Backend::Avx2 => unsafe { leaves_avx2(&root, out) },
+        Backend::Avx2 => {
+            for (first, out) in (0..).step_by(avx2::LANES).zip(hashes.as_chunks_mut().0) {
+                // SAFETY: a backend is only ever chosen where the machine has its instructions.
+                unsafe { avx2::hash_nodes(&root, first, out) };
+            }
+        }
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Backend::Avx512Ifma => unsafe { leaves_avx512(&root, out) },
-        _ => leaves::<1>(&root, out),
+        Backend::Avx512Ifma => {
+            for (first, out) in (0..).step_by(avx512::LANES).zip(hashes.as_chunks_mut().0) {
+                // SAFETY: as above.
+                unsafe { avx512::hash_nodes(&root, first, out) };
+            }
+        }
+        _ => {
+            for (node, out) in (0..).zip(hashes) {
+                *out = hash_node(&root, node);
+            }
+        }
     }
 }
 

@@ -474,10 +474,9 @@ macro_rules! saved {
                 }
 
                 fn load(object: &mut Owned<Self>, context: &Owned<SealContext>, bytes: &[u8]) -> Result<()> {
-                    let mut read = 0;
+                    let (size, mut read) = (bytes.len() as u64, 0);
                     // SAFETY: SEAL reads at most `size` bytes from the buffer, and writes one number and the object.
-                    let code =
-                        unsafe { $load(object.c(), context.c(), bytes.as_ptr(), bytes.len() as u64, &mut read) };
+                    let code = unsafe { $load(object.c(), context.c(), bytes.as_ptr(), size, &mut read) };
                     check(stringify!($load), code)
                 }
             }
