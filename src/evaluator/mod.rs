@@ -13,6 +13,7 @@
 //! | [`levels`] | modulus switching, rescaling |
 //! | [`key_switch`] | relinearization and the inner product behind it |
 //! | [`rotate`] | automorphisms: slot rotations, conjugation |
+//! | [`batch`] | one operation on many ciphertexts |
 //! | [`multiply`] | products of ciphertexts |
 //! | [`batched`] | segments of affine maps by integers and squares, on one ciphertext a value of many images |
 //! | [`encoded`] | affine maps whose weights are encoded numbers |
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 pub mod arithmetic;
+pub mod batch;
 pub mod batched;
 pub mod encoded;
 pub mod extended;
