@@ -13,7 +13,7 @@ use super::basis::{RnsBasis, residue};
 use crate::error::{Error, Result};
 use crate::ring::backend::Backend;
 #[cfg(target_arch = "x86_64")]
-use crate::ring::backend::ifma::Modulus52;
+use crate::ring::backend::{avx2::Modulus50, ifma::Modulus52};
 use crate::ring::modulus::Modulus;
 
 /// Fractions are summed with so many bits after the point.
@@ -59,6 +59,8 @@ pub(super) struct Target {
 #[derive(Debug, Clone)]
 enum Implementation {
     Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(super::avx2::Constants),
     #[cfg(target_arch = "x86_64")]
     Ifma(super::ifma::Constants),
 }
@@ -119,8 +121,9 @@ impl BaseConverter {
             .collect();
         let to: Vec<_> = to.iter().map(|&p| Target { modulus: p, minus_product: p.neg(residue(&scaled, p)) }).collect();
         let parts: Vec<_> = from.iter().map(|source| &scaled / source.modulus.value()).collect();
-        let weights = to.iter().flat_map(|target| parts.iter().map(|part| residue(part, target.modulus))).collect();
-        let implementation = Implementation::new(&from, &to, backend);
+        let weights: Vec<u64> =
+            to.iter().flat_map(|target| parts.iter().map(|part| residue(part, target.modulus))).collect();
+        let implementation = Implementation::new(&from, &to, &weights, backend);
         Ok(Self { from, to, weights, fraction_bits, implementation })
     }
 
@@ -142,6 +145,9 @@ impl BaseConverter {
         );
         let done = match &self.implementation {
             Implementation::Portable => 0,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as below.
+            Implementation::Avx2(constants) => unsafe { constants.convert(self, output, input) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `with_backend` makes this variant only after it has found the instruction sets
             // of the backend on this machine.
@@ -179,18 +185,27 @@ impl BaseConverter {
 impl Implementation {
     /// `backend` must be available.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "there is one implementation"))]
-    fn new(from: &[Source], to: &[Target], backend: Backend) -> Self {
+    fn new(from: &[Source], to: &[Target], weights: &[u64], backend: Backend) -> Self {
         match backend {
             #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => {
+                let moduli = both(from, to, Modulus50::new);
+                moduli.map(|(from, to)| Implementation::Avx2(super::avx2::Constants::new(from, to, weights)))
+            }
+            #[cfg(target_arch = "x86_64")]
             Backend::Avx512Ifma => {
-                let fits =
-                    |moduli: &mut dyn Iterator<Item = Modulus>| moduli.map(Modulus52::new).collect::<Option<Vec<_>>>();
-                fits(&mut from.iter().map(|source| source.modulus))
-                    .zip(fits(&mut to.iter().map(|target| target.modulus)))
-                    .map(|(from, to)| Implementation::Ifma(super::ifma::Constants::new(from, to)))
+                let moduli = both(from, to, Modulus52::new);
+                moduli.map(|(from, to)| Implementation::Ifma(super::ifma::Constants::new(from, to)))
             }
             _ => None,
         }
         .unwrap_or(Implementation::Portable)
     }
+}
+
+/// The moduli of both bases as a backend takes them, where it takes all of them.
+#[cfg(target_arch = "x86_64")]
+fn both<M>(from: &[Source], to: &[Target], new: impl Fn(Modulus) -> Option<M>) -> Option<(Vec<M>, Vec<M>)> {
+    let from = from.iter().map(|source| new(source.modulus)).collect::<Option<_>>()?;
+    Some((from, to.iter().map(|target| new(target.modulus)).collect::<Option<_>>()?))
 }
