@@ -7,6 +7,7 @@
 //! before the division that makes ciphertexts of them, one division a sum; the weight goes into the
 //! next map.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
 use crate::network::{Activation, AffineMap, Network, Operation};
 use crate::runtime::Cancellation;
-use crate::scheme::{Ciphertext, Form};
+use crate::scheme::{Ciphertext, Context, Form};
 
 /// Whether a program computes layer by layer or fuses what it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +76,13 @@ impl PerValueProgram {
         if fidelity == Fidelity::Fused {
             drafts = fuse_maps(sum_squares(drafts)?)?;
         }
+        let encode = |value: f64| sparse(encoder.digits(value));
         drafts.retain(|(_, draft)| !matches!(draft, Draft::Map(map) if map.is_identity()));
         let steps = drafts
             .into_iter()
             .map(|(name, draft)| {
                 let kernel = match draft {
-                    Draft::Map(map) => StepKernel::Map(encode_map(&evaluator, encoder, &map)?),
+                    Draft::Map(map) => StepKernel::Map(encode_map(evaluator.context(), &map, encode, encode)?),
                     Draft::Square => StepKernel::Square,
                     Draft::SquareSums(groups) => StepKernel::SquareSums(groups),
                 };
@@ -220,25 +222,38 @@ fn fuse_maps(drafts: Vec<(String, Draft)>) -> Result<Vec<(String, Draft)>> {
 }
 
 /// Encodes the distinct weights and biases of a map.
-fn encode_map(evaluator: &Evaluator, encoder: &FractionalEncoder, map: &AffineMap) -> Result<EncodedMap> {
-    let encode = |value: &f64| -> Result<SparsePolynomial> {
-        let digits = encoder.digits(*value)?;
-        Ok(SparsePolynomial { terms: digits.into_iter().map(|(exponent, digit)| (exponent as u32, digit)).collect() })
-    };
+pub(super) fn encode_map(
+    context: &Arc<Context>,
+    map: &AffineMap,
+    weight: impl Fn(f64) -> Result<SparsePolynomial>,
+    bias: impl Fn(f64) -> Result<SparsePolynomial>,
+) -> Result<EncodedMap> {
     let (weights, entries) = map.distinct_weights();
-    let weights = weights.iter().map(encode).collect::<Result<Vec<_>>>()?;
-    let mut bias_of = Vec::with_capacity(map.outputs());
-    let mut distinct: Vec<f64> = Vec::new();
-    let mut seen = std::collections::HashMap::new();
-    for &bias in map.bias() {
-        bias_of.push(*seen.entry(bias.to_bits()).or_insert_with(|| {
-            distinct.push(bias);
-            distinct.len() as u32 - 1
-        }));
-    }
-    let biases = distinct.iter().map(encode).collect::<Result<Vec<_>>>()?;
-    let columns = map.columns().to_vec();
-    EncodedMap::new(evaluator.context(), map.inputs(), map.offsets(), columns, entries, &weights, biases, bias_of)
+    let weights = weights.into_iter().map(weight).collect::<Result<Vec<_>>>()?;
+    let (biases, bias_of) = distinct(map.bias());
+    let biases = biases.into_iter().map(bias).collect::<Result<Vec<_>>>()?;
+    EncodedMap::new(context, map.inputs(), map.offsets(), map.columns().to_vec(), entries, &weights, biases, bias_of)
+}
+
+/// The digits of a number, or why there are none, as a polynomial.
+pub(super) fn sparse(digits: Result<Vec<(usize, i64)>>) -> Result<SparsePolynomial> {
+    let terms = digits?.into_iter().map(|(exponent, digit)| (exponent as u32, digit)).collect();
+    Ok(SparsePolynomial { terms })
+}
+
+/// Distinct values in order of appearance, and for each value its place among them.
+pub(super) fn distinct(values: &[f64]) -> (Vec<f64>, Vec<u32>) {
+    let (mut table, mut places) = (Vec::new(), HashMap::new());
+    let places = values
+        .iter()
+        .map(|&value| {
+            *places.entry(value.to_bits()).or_insert_with(|| {
+                table.push(value);
+                table.len() as u32 - 1
+            })
+        })
+        .collect();
+    (table, places)
 }
 
 #[cfg(test)]
@@ -247,7 +262,7 @@ mod tests {
     use crate::encryption::{Decryptor, SymmetricEncryptor};
     use crate::network::{Conv2d, Layer, Pool2d};
     use crate::ring::primes;
-    use crate::scheme::{Context, Parameters};
+    use crate::scheme::Parameters;
     use crate::seal::SealSession;
 
     /// Convolution, square, pooling, two fully connected layers on 6 x 6 images.
