@@ -416,9 +416,10 @@ class Engine:
         return PyCtxt._make(self, sum_.with_scale(handle.scale), a._encoding, a._divisor, a._key_id)
 
     def _number(self, value: Any) -> float:
+        """A plaintext or number as a Python number; whole ones stay exact."""
         if isinstance(value, PyPtxt):
-            return float(self.decode([value])[0])
-        return float(as_numbers(value, "operand"))
+            return self.decode([value])[0].item()  # type: ignore[no-any-return]
+        return int(value) if isinstance(value, int | np.integer) else float(as_numbers(value, "operand"))
 
     # Bringing ciphertexts together
 
@@ -449,8 +450,10 @@ class Engine:
     def _aligned(self, items: list[Any]) -> tuple[list[_native.Ciphertext | None], Encoding, int, str | None]:
         """Ciphertexts and numbers as native ciphertexts that go together; None stands for zero."""
         ciphertexts = [item for item in items if isinstance(item, PyCtxt)]
+        if not ciphertexts:
+            raise InvalidTypeError("an array of numbers is not encrypted; encrypt it with encrypt_matrix first")
         handles, encoding, divisor, key_id = self._aligned_ciphertexts(ciphertexts)
-        remaining, like = iter(handles), handles[0] if handles else None
+        remaining, like = iter(handles), handles[0]
         aligned = [
             next(remaining) if isinstance(item, PyCtxt) else self._constant(item, encoding, divisor, like)
             for item in items
@@ -510,14 +513,12 @@ class Engine:
         return self.evaluator.rescale(product, self.threads)[0].with_scale(scale)
 
     def _constant(
-        self, item: Any, encoding: Encoding, divisor: int, like: _native.Ciphertext | None
+        self, item: Any, encoding: Encoding, divisor: int, like: _native.Ciphertext
     ) -> _native.Ciphertext | None:
         """A number among ciphertexts as a (transparent) ciphertext; None for zero."""
         number = self._number(item)
         if number == 0:
             return None
-        if like is None:
-            raise InvalidTypeError("an array of numbers is not encrypted; encrypt it with encrypt_matrix first")
         constant = _native.AffineMap.linear(np.zeros((1, 1)), np.array([number]))
         scale = like.scale if encoding is Encoding.CKKS else 1.0
         zero = self.evaluator.zero(like.primes, 1.0)

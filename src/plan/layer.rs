@@ -76,7 +76,7 @@ impl Layer<'_> {
         let apply = |form, run: &dyn Fn(&[&Ciphertext]) -> Result<Vec<Ciphertext>>| {
             let inputs = alike(context, inputs, form)?;
             let images = inputs.chunks_exact(count).map(|image| image.iter().map(|c| &**c).collect::<Vec<_>>());
-            Ok(images.map(|image| run(&image)).collect::<Result<Vec<_>>>()?.concat())
+            Ok(images.map(|image| run(&image)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
         };
         let first = inputs.iter().flatten().next();
         let primes = first.map_or(context.data_primes(), |c| c.primes());
@@ -225,23 +225,23 @@ mod tests {
     use super::*;
     use crate::encryption::{Decryptor, SymmetricEncryptor};
     use crate::ring::primes;
-    use crate::scheme::{Parameters, SecretKey};
+    use crate::scheme::Parameters;
     use crate::seal::SealSession;
 
-    fn with_key(parameters: Parameters) -> (Arc<Context>, SecretKey) {
-        let context = Context::new(parameters).unwrap();
+    fn keys(t: u64) -> (Arc<Context>, SymmetricEncryptor, Decryptor) {
+        let moduli = primes::bfv_default(4096, 128).unwrap().to_vec();
+        let context = Context::new(Parameters::bfv(4096, moduli, false, t).unwrap()).unwrap();
         let (secret, _) = SealSession::new(&context).unwrap().generate_keys().unwrap();
-        (context, secret)
+        let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
+        let decryptor = Decryptor::new(context.clone(), &secret).unwrap();
+        (context, encryptor, decryptor)
     }
 
     #[test]
     fn large_integer_weights_are_split_into_two_limbs() {
         let t = primes::create(4096, &[45]).unwrap()[0];
-        let moduli = primes::bfv_default(4096, 128).unwrap().to_vec();
-        let (context, secret) = with_key(Parameters::bfv(4096, moduli, false, t).unwrap());
+        let (context, encryptor, decryptor) = keys(t);
         let encoder = ConstantEncoder::new(t).unwrap();
-        let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
-        let decryptor = Decryptor::new(context.clone(), &secret).unwrap();
         let encrypted = [3, -2].map(|x| encryptor.encrypt(&encoder.encode(x).unwrap(), None).unwrap());
         let weights = [(1i64 << 40) + 12345, -5, -(1 << 33) - 1, 1 << 30].map(|w| w as f64);
         let map = AffineMap::linear(&weights, [2, 2], Some(&[7.0, -9.0])).unwrap();
@@ -258,11 +258,8 @@ mod tests {
 
     #[test]
     fn fractional_layers_take_ciphertexts_of_different_sizes() {
-        let (t, moduli) = (257, primes::bfv_default(4096, 128).unwrap().to_vec());
-        let (context, secret) = with_key(Parameters::bfv(4096, moduli, false, t).unwrap());
-        let encoder = FractionalEncoder::new(4096, t, 2, 64, 32).unwrap();
-        let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
-        let decryptor = Decryptor::new(context.clone(), &secret).unwrap();
+        let (context, encryptor, decryptor) = keys(257);
+        let encoder = FractionalEncoder::new(4096, 257, 2, 64, 32).unwrap();
         let a = encryptor.encrypt(&encoder.encode(1.5).unwrap(), None).unwrap();
         let square = Evaluator::new(context.clone()).square(&a).unwrap();
         let map = AffineMap::linear(&[0.5, -2.0, 100.0], [1, 3], Some(&[0.25])).unwrap();

@@ -53,10 +53,14 @@ impl Evaluator {
         self.pairs(py, threads, &a, &b, |e, x, y| e.multiply(x, y))
     }
 
-    /// a * a for each element.
+    /// a * a for each element. BFV's squares are in NTT form, which affine maps work on.
     #[pyo3(signature = (a, threads=0))]
     fn square(&self, py: Python<'_>, a: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
-        self.each(py, threads, &a, |e, x| e.square(x))
+        let a = a.iter().map(|x| x.inner.clone()).collect();
+        self.map(py, threads, a, |x| match self.inner.context().parameters().scheme() {
+            Scheme::Bfv => self.inner.scale_down(self.inner.tensor_square(&self.inner.lift(x)?)?, Form::Ntt),
+            Scheme::Ckks => self.inner.square(x),
+        })
     }
 
     /// -a for each element.

@@ -83,9 +83,10 @@ impl EvaluationKeys {
     }
 
     /// Two lengths, of 8 bytes each, little-endian, then SEAL's relinearisation key and Galois keys; a length of 0
-    /// stands for a key that is not there.
-    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = py.detach(|| write_evaluation_keys(&self.context, &self.inner))?;
+    /// stands for a key that is not there. Galois keys are many megabytes and can be left out.
+    #[pyo3(signature = (galois=true))]
+    fn to_bytes<'py>(&self, py: Python<'py>, galois: bool) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| write_evaluation_keys(&self.context, &self.inner, galois))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -133,14 +134,14 @@ pub fn generate_evaluation_keys(
     Ok(EvaluationKeys { inner: Arc::new(keys), context })
 }
 
-fn write_evaluation_keys(context: &scheme::Context, keys: &scheme::EvaluationKeys) -> Result<Vec<u8>> {
+fn write_evaluation_keys(context: &scheme::Context, keys: &scheme::EvaluationKeys, galois: bool) -> Result<Vec<u8>> {
     let relinearization = match &keys.relinearization {
         Some(key) => wire::write_relinearization_key(context, key, Compression::Zstd)?,
         None => Vec::new(),
     };
-    let galois = match keys.galois.is_empty() {
-        false => wire::write_galois_keys(context, &keys.galois, Compression::Zstd)?,
-        true => Vec::new(),
+    let galois = match galois && !keys.galois.is_empty() {
+        true => wire::write_galois_keys(context, &keys.galois, Compression::Zstd)?,
+        false => Vec::new(),
     };
     let mut bytes = Vec::with_capacity(16 + relinearization.len() + galois.len());
     for part in [&relinearization, &galois] {

@@ -81,11 +81,11 @@ class HE:
         return pack("public key", {"key": engine.key_id}, engine.public_key.to_bytes())
 
     def get_relin_key(self) -> bytes:
-        """The relinearisation (and rotation) keys, for :meth:`load_relin_key` on a server."""
+        """The relinearisation key, for :meth:`load_relin_key` on a server."""
         engine = self._require_engine()
         if engine.evaluation_keys is None:
             raise MissingKeyError("there is no relinearisation key yet: call generate_relin_keys() first")
-        return pack("evaluation keys", {"key": engine.key_id}, engine.evaluation_keys.to_bytes())
+        return pack("evaluation keys", {"key": engine.key_id}, engine.evaluation_keys.to_bytes(galois=False))
 
     def load_public_key(self, key: bytes) -> None:
         """Takes a public key; keys of another pair are dropped."""
@@ -93,7 +93,7 @@ class HE:
         self._require_engine().public_key = _native.PublicKey.from_bytes(self._require_engine().context, payload)
 
     def load_relin_key(self, key: bytes) -> None:
-        """Takes relinearisation and rotation keys; keys of another pair are dropped."""
+        """Takes a relinearisation key; keys of another pair are dropped."""
         payload = self._adopt("evaluation keys", key)
         engine = self._require_engine()
         engine.evaluation_keys = _native.EvaluationKeys.from_bytes(engine.context, payload)
