@@ -404,11 +404,11 @@ class Engine:
     def _combine_constant(self, operation: str, a: PyCtxt, number: float) -> PyCtxt:
         """CKKS: with a number, as an affine map of one value."""
         if operation == "multiply":
-            product = _native.AffineMap.linear(np.array([[number]]), None)
+            product = _native.AffineMap.linear(np.array([[number]], float), None)
             [[result]] = self.affine(product, objects_from([a], (1, 1)))
             return result  # type: ignore[no-any-return]
         # A product by 1 at scale 1 costs no level.
-        shift = _native.AffineMap.linear(np.ones((1, 1)), np.array([number if operation == "add" else -number]))
+        shift = _native.AffineMap.linear(np.ones((1, 1)), np.array([number if operation == "add" else -number], float))
         handle = a._bind(self)
         [sum_] = _native.affine(
             self.context, self.encoder(a._encoding), shift, [handle], a._divisor, float(a._divisor), self.threads
@@ -519,7 +519,7 @@ class Engine:
         number = self._number(item)
         if number == 0:
             return None
-        constant = _native.AffineMap.linear(np.zeros((1, 1)), np.array([number]))
+        constant = _native.AffineMap.linear(np.zeros((1, 1)), np.array([number], float))
         scale = like.scale if encoding is Encoding.CKKS else 1.0
         zero = self.evaluator.zero(like.primes, 1.0)
         [handle] = _native.affine(
