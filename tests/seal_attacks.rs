@@ -265,33 +265,19 @@ fn rows_of_keys() {
     }
 }
 
-/// An object whose members are `start` and then zeros without end, in a few kilobytes.
+/// An object whose members are `start` and then 32 MiB of zeros, in a few kilobytes.
 fn bomb(start: &[u8], compression: Compression) -> Vec<u8> {
-    let zeros = vec![0; 1 << 20];
-    let mut writer: Box<dyn FnMut(&[u8]) -> Vec<u8>> = match compression {
+    let members = [start, &vec![0; 32 << 20]].concat();
+    let compressed = match compression {
         Compression::Zlib => {
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-            Box::new(move |bytes| {
-                encoder.write_all(bytes).unwrap();
-                encoder.flush().unwrap();
-                std::mem::take(encoder.get_mut())
-            })
+            encoder.write_all(&members).unwrap();
+            encoder.finish().unwrap()
         }
-        _ => {
-            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-            Box::new(move |bytes| {
-                encoder.write_all(bytes).unwrap();
-                encoder.flush().unwrap();
-                std::mem::take(encoder.get_mut())
-            })
-        }
+        _ => zstd::bulk::compress(&members, 1).unwrap(),
     };
-    let mut bytes = vec![0x5e, 0xa1, 16, 4, 0, compression as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    bytes.extend(writer(start));
-    for _ in 0..32 {
-        bytes.extend(writer(&zeros));
-    }
-    resized(bytes)
+    let header = [0x5e, 0xa1, 16, 4, 0, compression as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    resized([header.as_slice(), &compressed].concat())
 }
 
 #[test]

@@ -21,7 +21,7 @@ const WORDS: [u64; 8] = [0, 1, 2, 1 << 31, 1 << 32, u64::MAX / 8, i64::MAX as u6
 fn mutate(bytes: &[u8], random: &mut impl RngCore) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..1 + random.next_u32() % 3 {
-        let reach = if random.next_u32() % 4 == 0 { bytes.len() } else { bytes.len().min(160) };
+        let reach = if random.next_u32().is_multiple_of(4) { bytes.len() } else { bytes.len().min(160) };
         if reach < 9 {
             break;
         }
@@ -36,7 +36,7 @@ fn mutate(bytes: &[u8], random: &mut impl RngCore) -> Vec<u8> {
         }
     }
     // Half of them with the right size in the header, or few would be read any further.
-    if bytes.len() >= 16 && random.next_u32() % 2 == 0 {
+    if bytes.len() >= 16 && random.next_u32().is_multiple_of(2) {
         let size = bytes.len() as u64;
         bytes[8..16].copy_from_slice(&size.to_le_bytes());
     }
