@@ -28,6 +28,7 @@ impl AffineMap {
     /// A two-dimensional convolution of images `[channels, y, x]` by weights `[filters, channels / groups, y, x]`.
     #[staticmethod]
     #[pyo3(signature = (input_shape, weights, bias=None, stride=[1, 1], padding=[0, 0], dilation=[1, 1], groups=1))]
+    #[allow(clippy::too_many_arguments)]
     fn conv2d(
         py: Python<'_>,
         input_shape: [usize; 3],
@@ -47,6 +48,7 @@ impl AffineMap {
     /// A one-dimensional convolution of signals `[channels, x]` by weights `[filters, channels / groups, x]`.
     #[staticmethod]
     #[pyo3(signature = (input_shape, weights, bias=None, stride=1, padding=0, dilation=1, groups=1))]
+    #[allow(clippy::too_many_arguments)]
     fn conv1d(
         py: Python<'_>,
         input_shape: [usize; 2],

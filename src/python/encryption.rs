@@ -1,7 +1,6 @@
 //! Encryption, decryption, noise budget, for lists.
 
 use pyo3::prelude::*;
-use rayon::prelude::*;
 
 use super::context::Context;
 use super::keys::{PublicKey, SecretKey};
@@ -9,6 +8,7 @@ use super::values::{Ciphertext, Plaintext};
 use super::work;
 use crate::encryption::{Decryptor, PublicEncryptor, SymmetricEncryptor};
 use crate::error::Result;
+use crate::evaluator::batch;
 use crate::scheme;
 
 /// The key that encrypts: the secret one (less noise) or the public one.
@@ -82,6 +82,6 @@ fn each<R: Send>(
     let (context, key) = (context.inner.clone(), key.inner.clone());
     work::run(py, threads, |cancellation| {
         let decryptor = Decryptor::new(context, &key)?;
-        ciphertexts.par_iter().map(|c| cancellation.check().and_then(|()| read(&decryptor, c))).collect()
+        batch::map(&ciphertexts, cancellation, |c| read(&decryptor, c))
     })
 }

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use rayon::prelude::*;
 
 use super::context::Context;
 use super::keys::EvaluationKeys;
 use super::values::{Ciphertext, Plaintext};
 use super::work;
 use crate::error::{Error, Result};
-use crate::evaluator;
+use crate::evaluator::{self, batch};
 use crate::scheme::{self, Form, Scheme};
 
 /// Operations on ciphertexts that need no secret key. Each takes lists and works on their elements in parallel.
@@ -218,10 +217,7 @@ impl Evaluator {
             // Operators on single ciphertexts take microseconds: no thread is worth starting.
             vec![py.detach(|| operation(item))?]
         } else {
-            work::run(py, threads, |cancellation| {
-                let one = |item: &T| cancellation.check().and_then(|()| operation(item));
-                items.par_iter().map(one).collect::<Result<Vec<_>>>()
-            })?
+            work::run(py, threads, |cancellation| batch::map(&items, cancellation, operation))?
         };
         Ok(results.into_iter().map(Into::into).collect())
     }
