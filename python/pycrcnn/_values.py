@@ -15,6 +15,7 @@ from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, Mis
 
 if TYPE_CHECKING:
     from pycrcnn._engine import Engine
+    from pycrcnn._engine.encryption import Encryption
 
 __all__ = ["Encoding", "PyCtxt", "PyPtxt"]
 
@@ -59,8 +60,8 @@ class PyPtxt:
 
     __slots__ = ("_encoding", "_engine", "_handle")
 
-    def __init__(self, engine: Engine, handle: _native.Plaintext, encoding: Encoding) -> None:
-        self._engine = engine
+    def __init__(self, engine: Encryption, handle: _native.Plaintext, encoding: Encoding) -> None:
+        self._engine: Any = engine
         self._handle = handle
         self._encoding = encoding
 
@@ -104,7 +105,7 @@ class PyCtxt:
     def __init__(
         self, copy_ctxt: PyCtxt | None = None, pyfhel: Any = None, fileName: Any = None, encoding: Any = None
     ) -> None:
-        self._engine: Engine | None = None
+        self._engine: Any = None  # an Engine, once parameters are known
         self._handle: _native.Ciphertext | None = None
         self._pending: bytes | None = None
         self._encoding = Encoding.FRACTIONAL if encoding is None else Encoding.of(encoding)
@@ -119,7 +120,7 @@ class PyCtxt:
 
     @classmethod
     def _make(
-        cls, engine: Engine, handle: _native.Ciphertext, encoding: Encoding, divisor: int, key_id: str | None
+        cls, engine: Encryption, handle: _native.Ciphertext, encoding: Encoding, divisor: int, key_id: str | None
     ) -> PyCtxt:
         made = cls.__new__(cls)
         made._engine, made._handle, made._pending = engine, handle, None
@@ -131,7 +132,7 @@ class PyCtxt:
         self._engine, self._handle, self._pending = other._engine, other._handle, other._pending
         self._encoding, self._divisor, self._key_id = other._encoding, other._divisor, other._key_id
 
-    def _bind(self, engine: Engine) -> _native.Ciphertext:
+    def _bind(self, engine: Encryption) -> _native.Ciphertext:
         """The native ciphertext, parsed for the engine's parameters where only bytes were loaded."""
         if self._handle is None:
             if self._pending is None:
@@ -143,7 +144,7 @@ class PyCtxt:
         return self._handle
 
     @property
-    def _pyfhel(self) -> Engine | None:
+    def _pyfhel(self) -> Any:
         return self._engine
 
     @_pyfhel.setter
@@ -174,7 +175,8 @@ class PyCtxt:
                 "this ciphertext was loaded without parameters; give PyCtxt the argument pyfhel, or use it through "
                 "the Pyfhel object's own methods"
             )
-        return self._engine
+        engine: Engine = self._engine
+        return engine
 
     # Bytes and files
 

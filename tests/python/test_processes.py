@@ -11,7 +11,6 @@ import threading
 import time
 
 import numpy as np
-import pytest
 
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
 from pycrcnn.functional.square_layer import square
@@ -68,7 +67,6 @@ def test_two_threads_share_an_object(fractional: Pyfhel) -> None:
     assert sorted(results) == [2.0 * i for i in range(8)]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
 def test_ctrl_c_stops_a_long_call() -> None:
     script = textwrap.dedent("""
         import time, warnings

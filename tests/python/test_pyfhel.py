@@ -328,3 +328,11 @@ def test_a_damaged_ciphertext_is_refused(fractional: Pyfhel) -> None:
     for damaged in (data[:-1], data[:200], data + b"x", data.replace(b'"divisor":1', b'"divisor":0')):
         with pytest.raises(FormatError):
             fractional.decryptFrac(PyCtxt().from_bytes(damaged))
+
+
+def test_a_key_that_cannot_be_read_leaves_the_others(fractional: Pyfhel) -> None:
+    HE = with_keys()
+    for damaged in (fractional.to_bytes_secretKey()[:-9], with_keys(p=257).to_bytes_secretKey()):
+        with pytest.raises(FormatError):
+            HE.from_bytes_secretKey(damaged)
+    assert HE.decryptFrac(HE.encryptFrac(1)) == 1

@@ -22,9 +22,9 @@ import numpy as np
 
 from pycrcnn import _native
 from pycrcnn._engine import Engine
-from pycrcnn._storage import pack, unpack
+from pycrcnn._engine.encryption import checked_threads
 from pycrcnn._values import Encoding, PyCtxt, PyPtxt
-from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
+from pycrcnn.errors import InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
 from pycrcnn.pyfhel import Pyfhel
 from pycrcnn.pyfhel._parameters import warn_if_insecure, whole_modulus
 
@@ -59,9 +59,7 @@ class HE:
 
     @threads.setter
     def threads(self, threads: int) -> None:
-        if threads < 0:
-            raise InvalidValueError(f"threads: {threads} is below 0; 0 stands for all cores")
-        self._require_engine().threads = threads
+        self._require_engine().threads = checked_threads(threads)
 
     # Keys
 
@@ -75,37 +73,23 @@ class HE:
 
     def get_public_key(self) -> bytes:
         """The public key, for :meth:`load_public_key` on a server."""
-        engine = self._require_engine()
-        if engine.public_key is None:
-            raise MissingKeyError("there is no public key yet: call generate_keys() first")
-        return pack("public key", {"key": engine.key_id}, engine.public_key.to_bytes())
+        return self._require_engine().save_public_key()
 
     def get_relin_key(self) -> bytes:
         """The relinearisation key, for :meth:`load_relin_key` on a server."""
         engine = self._require_engine()
         if engine.evaluation_keys is None:
             raise MissingKeyError("there is no relinearisation key yet: call generate_relin_keys() first")
-        return pack("evaluation keys", {"key": engine.key_id}, engine.evaluation_keys.to_bytes(galois=False))
+        return engine.pack_key("evaluation keys", engine.evaluation_keys.to_bytes(galois=False))
 
     def load_public_key(self, key: bytes) -> None:
         """Takes a public key; keys of another pair are dropped."""
-        payload = self._adopt("public key", key)
-        self._require_engine().public_key = _native.PublicKey.from_bytes(self._require_engine().context, payload)
+        self._require_engine().load_public_key(key)
 
     def load_relin_key(self, key: bytes) -> None:
         """Takes a relinearisation key; keys of another pair are dropped."""
-        payload = self._adopt("evaluation keys", key)
         engine = self._require_engine()
-        engine.evaluation_keys = _native.EvaluationKeys.from_bytes(engine.context, payload)
-
-    def _adopt(self, kind: str, data: bytes) -> bytes:
-        engine = self._require_engine()
-        header, payload = unpack(kind, bytes(data))
-        key_id = header.get("key")
-        if not isinstance(key_id, str | None):
-            raise FormatError(f"the header of the {kind} has a wrong key")
-        engine.adopt_key_id(key_id)
-        return payload
+        engine.evaluation_keys = engine.unpack_key("evaluation keys", key, _native.EvaluationKeys.from_bytes)
 
     # Arrays
 

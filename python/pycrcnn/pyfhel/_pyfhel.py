@@ -9,13 +9,12 @@ import numpy as np
 
 from pycrcnn import _native
 from pycrcnn._engine import Encoder, Engine
+from pycrcnn._engine.encryption import checked_threads
 from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn._values import Encoding, PyCtxt, PyPtxt
 from pycrcnn.errors import (
     FormatError,
     InvalidTypeError,
-    InvalidValueError,
-    MissingKeyError,
     OperandError,
     ParameterError,
     UnsupportedError,
@@ -93,9 +92,7 @@ class Pyfhel:
 
     @threads.setter
     def threads(self, threads: int) -> None:
-        if threads < 0:
-            raise InvalidValueError(f"threads: {threads} is below 0; 0 stands for all cores")
-        self._threads = threads
+        self._threads = checked_threads(threads)
         if self._engine is not None:
             self._engine.threads = threads
 
@@ -431,46 +428,34 @@ class Pyfhel:
 
     def to_bytes_publicKey(self) -> bytes:
         """The public key."""
-        engine = self._require_engine()
-        if engine.public_key is None:
-            raise MissingKeyError("there is no public key to save; call keyGen() first")
-        return pack("public key", {"key": engine.key_id}, engine.public_key.to_bytes())
+        return self._require_engine().save_public_key()
 
     def from_bytes_publicKey(self, data: bytes) -> None:
         """Takes a public key."""
-        engine, payload = self._adopt("public key", data)
-        engine.public_key = _native.PublicKey.from_bytes(engine.context, payload)
+        self._require_engine().load_public_key(data)
 
     def to_bytes_secretKey(self) -> bytes:
         """The secret key: keep it to yourself."""
         engine = self._require_engine()
-        secret = engine.require_secret_key("saving the secret key").to_secret_bytes()
-        return pack("secret key", {"key": engine.key_id}, secret)
+        return engine.pack_key("secret key", engine.require_secret_key("saving the secret key").to_secret_bytes())
 
     def from_bytes_secretKey(self, data: bytes) -> None:
         """Takes a secret key."""
-        engine, payload = self._adopt("secret key", data)
-        engine.secret_key = _native.SecretKey.from_bytes(engine.context, payload)
+        engine = self._require_engine()
+        engine.secret_key = engine.unpack_key("secret key", data, _native.SecretKey.from_bytes)
 
     def to_bytes_relinKey(self) -> bytes:
         """What stands for a relinearisation key: these parameters need none."""
-        return pack("relinearisation key", {"key": self._require_engine().key_id})
+        return self._require_engine().pack_key("relinearisation key")
 
     def from_bytes_relinKey(self, data: bytes) -> None:
         """Takes what :meth:`to_bytes_relinKey` gave."""
-        _, payload = self._adopt("relinearisation key", data)
-        if payload:
-            raise UnsupportedError("these parameters keep no prime for key switching and take no relinearisation key")
 
-    def _adopt(self, kind: str, data: bytes) -> tuple[Engine, bytes]:
-        """The payload of a key; keys of another pair are dropped."""
-        engine = self._require_engine()
-        header, payload = unpack(kind, bytes(data))
-        key_id = header.get("key")
-        if not isinstance(key_id, str | None):
-            raise FormatError(f"the header of the {kind} has a wrong key")
-        engine.adopt_key_id(key_id)
-        return engine, payload
+        def nothing(context: _native.Context, payload: bytes) -> None:
+            if payload:
+                raise UnsupportedError("these parameters set no prime aside and take no relinearisation key")
+
+        self._require_engine().unpack_key("relinearisation key", data, nothing)
 
     def saveContext(self, fileName: str | Path) -> None:
         """Writes the parameters to a file."""
