@@ -103,7 +103,7 @@ impl EvaluationKeys {
     }
 }
 
-/// A new secret key.
+/// A new secret key and a public key for it.
 #[pyfunction]
 pub fn generate_keys(py: Python<'_>, context: &Context) -> PyResult<(SecretKey, PublicKey)> {
     let (secret, public) = py.detach(|| SealSession::new(&context.inner)?.generate_keys())?;

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,8 @@ def test_parameters_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert param_tester_json.get_parameter("layers") == [0, 1]
     [[_, error]] = quietly(param_tester_json.param_test, net=network(), images=IMAGES)
     assert error["final_max_error"] < 1e-3
+    (tmp_path / "parameters.json").rename(tmp_path / "encryption_parameters.json")
+    assert param_tester_json.get_parameter("layers") == [0, 1]
     for wrong in ("no json", "[]", '{"encryption_parameters": 1}'):
         (tmp_path / "parameters.json").write_text(wrong)
         with pytest.raises(FormatError):
@@ -143,3 +148,32 @@ def test_wrong_parameters_are_named() -> None:
         local_execution(IMAGES, {"encryption_parameters": [{"m": 2048}]}, net=network())
     with pytest.raises(InvalidValueError, match="CIFAR"):
         param_tester_json.param_test({"encryption_parameters": [CASE], "dataset": "CIFAR"}, net=network())
+
+
+def test_a_script_with_a_square_of_its_own(tmp_path: Path) -> None:
+    """The network is saved and loaded whole, by a script that defines one of its layers."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            import warnings
+            import numpy as np
+            import torch
+            from torch import nn
+            from pycrcnn.local_execution.local_execution import local_execution
+
+            warnings.simplefilter("ignore")
+
+            class Square(nn.Module):
+                def forward(self, x):
+                    return x ** 2
+
+            net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), Square()).eval()
+            torch.save(net, "model.pt")
+            images = np.array([[[[0.5, -1.0], [2.0, 0.25]]]])
+            parameters = {"encryption_parameters": [{"m": 4096, "p": 65537, "sec": 128, "base": 2}], "max_threads": 2}
+            result = local_execution(images, parameters)
+            expected = net(torch.tensor(images).float()).detach().numpy()
+            assert np.allclose(result, expected, atol=1e-4), (result, expected)
+        """)
+    )
+    subprocess.run([sys.executable, script.name], cwd=tmp_path, check=True, timeout=300)

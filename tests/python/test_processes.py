@@ -11,12 +11,14 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
 from pycrcnn.functional.square_layer import square
 from pycrcnn.pyfhel import Pyfhel
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of forks beside threads
 def test_a_forked_child_computes(fractional: Pyfhel) -> None:
     """The parent's threads do not exist in the child, which starts its own."""
     encrypted = encrypt_matrix(fractional, np.arange(8.0))

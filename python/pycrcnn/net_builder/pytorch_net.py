@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def load_net(path: str | Path = "./model.pt", *classes: type) -> Any:
     path : str or Path
         The file.
     *classes : type
-        Layer classes of your own that the network uses, such as ``Square``.
+        Layer classes of your own that the network uses, such as ``Square``; those that the running script defines
+        are known already.
 
     Returns
     -------
@@ -106,9 +108,11 @@ def load_net(path: str | Path = "./model.pt", *classes: type) -> Any:
     import torch
 
     nn = torch.nn
+    script = vars(sys.modules["__main__"]).values()
+    own = [c for c in script if isinstance(c, type) and issubclass(c, nn.Module) and c.__module__ == "__main__"]
     known = [
         *(nn.Sequential, nn.Conv1d, nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.Flatten, nn.Identity, nn.Dropout),
-        *(nn.ReLU, nn.MaxPool2d, nn.BatchNorm2d, set, *classes),
+        *(nn.ReLU, nn.MaxPool2d, nn.BatchNorm2d, set, *own, *classes),
     ]
     try:
         with torch.serialization.safe_globals(known):

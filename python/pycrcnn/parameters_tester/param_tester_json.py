@@ -19,12 +19,15 @@ from pycrcnn.parameters_tester.utils.utils import get_max_error, get_min_noise, 
 
 __all__ = ["get_parameter", "param_test", "read_parameters", "test_net"]
 
-_PARAMETERS = "./parameters.json"
+#: The second is the name that older versions of PyCrCNN read.
+_PARAMETERS = ("./parameters.json", "./encryption_parameters.json")
 _RESULTS = "./results.json"
 
 
-def read_parameters(path: str | Path = _PARAMETERS) -> dict[str, Any]:
-    """The tester's parameters."""
+def read_parameters(path: str | Path | None = None) -> dict[str, Any]:
+    """The tester's parameters, from ``parameters.json`` unless a path is given."""
+    if path is None:
+        path = next((name for name in _PARAMETERS if Path(name).exists()), _PARAMETERS[0])
     try:
         parameters: Any = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -35,7 +38,7 @@ def read_parameters(path: str | Path = _PARAMETERS) -> dict[str, Any]:
     return parameters
 
 
-def get_parameter(option: str, path: str | Path = _PARAMETERS) -> Any:
+def get_parameter(option: str, path: str | Path | None = None) -> Any:
     """One of the tester's parameters; None where it is not there."""
     return read_parameters(path).get(option)
 
@@ -86,7 +89,7 @@ test_net.__test__ = False  # type: ignore[attr-defined]  # a helper by PyCrCNN's
 
 
 def param_test(
-    parameters: Mapping[str, Any] | str | Path = _PARAMETERS,
+    parameters: Mapping[str, Any] | str | Path | None = None,
     *,
     net: Any = None,
     images: Any = None,
