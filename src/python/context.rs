@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::error::Error;
 use crate::ring::primes;
 use crate::scheme::{self, Parameters, Scheme, security};
 
@@ -109,6 +110,10 @@ impl Context {
 /// One prime congruent to 1 modulo 2 `degree` for each size in bits, as SEAL's `CoeffModulus::Create`.
 #[pyfunction]
 pub fn create_primes(degree: usize, bit_sizes: Vec<u32>) -> PyResult<Vec<u64>> {
+    let (min, max) = (Parameters::MIN_DEGREE, Parameters::MAX_DEGREE);
+    if !(min..=max).contains(&degree) {
+        return Err(Error::InvalidDegree { degree, min, max }.into());
+    }
     Ok(primes::create(degree, &bit_sizes)?)
 }
 

@@ -17,6 +17,7 @@ from pycrcnn.errors import (
     KeyMismatchError,
     MissingKeyError,
     NoiseBudgetError,
+    ParameterError,
     UnsupportedError,
 )
 from pycrcnn.functional.average_pool import AveragePoolLayer
@@ -194,3 +195,27 @@ def test_threads_are_a_setting(HE: Any) -> None:
     with pytest.raises(InvalidValueError):
         HE.threads = -1
     HE.threads = 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BFVPyfhel(m=0),
+        lambda: BFVPyfhel(m=-2048),
+        lambda: BFVPyfhel(m=3000),
+        lambda: BFVPyfhel(sec=80),
+        lambda: BFVPyfhel(p_bits=70),
+        lambda: BFVPyfhel(p_bits=None, p=-5),
+        lambda: BFVPyfhel_Fractional(2048, 1),
+        lambda: CKKSPyfhel(m=0),
+        lambda: CKKSPyfhel(qi=[60]),
+        lambda: CKKSPyfhel(qi=[60, -3, 60]),
+        lambda: CKKSPyfhel(qi=[60, 80]),
+        lambda: CKKSPyfhel(m=1024, qi=[5, 5, 5]),
+        lambda: CKKSPyfhel(scale=0),
+        lambda: CKKSPyfhel(scale=float("nan")),
+    ],
+)
+def test_unusable_parameters(make: Callable[[], Any]) -> None:
+    with pytest.raises((ParameterError, InvalidValueError)):
+        quietly(make)

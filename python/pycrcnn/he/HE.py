@@ -24,9 +24,9 @@ from pycrcnn import _native
 from pycrcnn._engine import Engine
 from pycrcnn._engine.encryption import checked_threads
 from pycrcnn._values import Encoding, PyCtxt, PyPtxt
-from pycrcnn.errors import InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
+from pycrcnn.errors import InvalidTypeError, InvalidValueError, MissingKeyError, ParameterError, UnsupportedError
 from pycrcnn.pyfhel import Pyfhel
-from pycrcnn.pyfhel._parameters import warn_if_insecure, whole_modulus
+from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
 
 __all__ = ["HE", "BFVPyfhel", "BFVPyfhel_Fractional", "CKKSPyfhel", "CKKSTenSEAL", "MockHE"]
 
@@ -170,11 +170,12 @@ class BFVPyfhel(HE):
     """
 
     def __init__(self, m: int = 2048, p: int | None = None, p_bits: int | None = 20, sec: int = 128) -> None:
+        moduli = whole_modulus(m, sec)
         if p_bits is not None:
-            [p] = _native.create_primes(m, [p_bits])
+            [p] = _native.create_primes(m, [checked_integer("p_bits", p_bits, 2, 60)])
         elif p is None:
             raise InvalidValueError("p: a plaintext modulus is needed where p_bits is None")
-        moduli = whole_modulus(m, sec)
+        p = checked_integer("p", p, 2, 2**60)
         context = _native.Context.bfv(m, moduli, p, False)
         warn_if_insecure(context, sec)
         super().__init__(Engine(context, {Encoding.SCALAR: _native.ScalarEncoder(context)}, Encoding.SCALAR))
@@ -225,7 +226,10 @@ class CKKSPyfhel(HE):
     """
 
     def __init__(self, m: int = 2**14, scale: float = 2**30, qi: Sequence[int] = (60, 30, 30, 30, 60)) -> None:
-        context = _native.Context.ckks(m, _native.create_primes(m, list(qi)), True)
+        bit_sizes = [checked_integer("qi", bits, 2, 60) for bits in qi]
+        if not 1 <= scale < 2.0**60:
+            raise ParameterError(f"scale = {scale!r} is not usable: choose a number from 1 to 2^60")
+        context = _native.Context.ckks(m, _native.create_primes(checked_degree(m), bit_sizes), True)
         warn_if_insecure(context, 128)
         encoder = _native.CkksEncoder(context, float(scale))
         super().__init__(Engine(context, {Encoding.CKKS: encoder}, Encoding.CKKS))

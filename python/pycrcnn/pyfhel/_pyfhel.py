@@ -19,11 +19,20 @@ from pycrcnn.errors import (
     ParameterError,
     UnsupportedError,
 )
-from pycrcnn.pyfhel._parameters import warn_if_insecure, whole_modulus
+from pycrcnn.pyfhel._parameters import checked_integer, checked_security, warn_if_insecure, whole_modulus
 
 __all__ = ["Pyfhel"]
 
 _FIELDS = ("p", "m", "flagBatching", "base", "sec", "intDigits", "fracDigits")
+#: Smallest and largest values of the parameters that are numbers.
+_RANGES = [
+    ("p", 2, 2**60),
+    ("m", 1024, 32768),
+    ("base", 2, 2**31),
+    ("sec", 128, 256),
+    ("intDigits", 1, 32768),
+    ("fracDigits", 1, 32768),
+]
 
 
 class Pyfhel:
@@ -137,15 +146,12 @@ class Pyfhel:
             defaults, which are used here, are by a few bits.
         """
         fields = dict(zip(_FIELDS, (p, m, bool(flagBatching), base, sec, intDigits, fracDigits), strict=True))
-        for name, value in fields.items():
-            if not isinstance(value, int | np.integer):
-                raise InvalidTypeError(f"{name}: a whole number is needed, not {value!r}")
-            fields[name] = value if name == "flagBatching" else int(value)
-        self._set_context(fields, whole_modulus(fields["m"], fields["sec"]))
+        self._set_context(fields, whole_modulus(m, sec))
 
     def _set_context(self, fields: dict[str, Any], moduli: list[int]) -> None:
-        if not 2 <= fields["p"] < 2**60:
-            raise ParameterError(f"p = {fields['p']} is no plaintext modulus: choose a whole number from 2 to 2^60")
+        for name, low, high in _RANGES:
+            fields[name] = checked_integer(name, fields[name], low, high)
+        checked_security(fields["sec"])
         context = _native.Context.bfv(fields["m"], moduli, fields["p"], False)
         digits = (fields["base"], fields["intDigits"], fields["fracDigits"])
         encoders: dict[Encoding, Encoder] = {
