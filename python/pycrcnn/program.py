@@ -298,7 +298,9 @@ def _network(layers: Sequence[Layer], shape: tuple[int, ...]) -> _native.Network
             )
         elif kind == "avg_pool2d":
             kernel = list(layer["kernel"])
-            affine_map = _native.AffineMap.avg_pool2d(_image_shape(current, name), kernel, list(layer.get("stride", kernel)))
+            affine_map = _native.AffineMap.avg_pool2d(
+                _image_shape(current, name), kernel, list(layer.get("stride", kernel))
+            )
         elif kind == "flatten":
             affine_map = _native.AffineMap.flatten(current)
         elif kind == "linear":

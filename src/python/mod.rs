@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod affine;
 mod affine_map;
+mod benchmark;
 mod context;
 mod encoders;
 mod encryption;
@@ -25,6 +26,8 @@ mod _native {
     use super::affine::affine;
     #[pymodule_export]
     use super::affine_map::AffineMap;
+    #[pymodule_export]
+    use super::benchmark::{backend, bench_kernels};
     #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
     #[pymodule_export]

@@ -17,5 +17,5 @@ mod oracle;
 pub mod wire;
 
 pub use bridge::SealSession;
-pub use oracle::Object;
 pub use evaluator::{Evaluator, Keys, Loaded, LoadedPlaintext};
+pub use oracle::Object;

@@ -1,0 +1,49 @@
+"""The command ``pycrcnn bench``: measure speed, memory and bytes.
+
+Every figure is printed, and written as JSON where a file is named. A time is a median, with the smallest and the largest
+beside it as ``_min`` and ``_max``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+__all__ = ["add_arguments", "run"]
+
+_BENCHES = {
+    "per-value": "one image, one value a ciphertext, BFV with the paper's encoding",
+    "batched": "as many images as a ciphertext has slots, CKKS",
+    "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
+}
+_MODULES = {"per-value": "per_value", "batched": "batched", "kernels": "kernels"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("name", choices=_BENCHES, help="; ".join(f"{name}: {text}" for name, text in _BENCHES.items()))
+    parser.add_argument("--network", default="5layer", help="5layer (default), 6layer or cryptonets")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every call; 0 for all cores (default: 1)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs (default: 5)")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, and write the results where asked."""
+    if arguments.repeats < 1:
+        print("pycrcnn: --repeats must be at least 1", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pycrcnn.bench.{_MODULES[arguments.name]}")
+    results = module.measure(arguments)
+    for result in results if isinstance(results, list) else [results]:
+        print("\n".join(f"{key:>22}  {_shown(value)}" for key, value in result.items()), end="\n\n")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

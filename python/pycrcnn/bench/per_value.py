@@ -1,0 +1,68 @@
+"""One image in the paper's layout: BFV with fractional encoding, one value a ciphertext."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from pycrcnn import _native, datasets
+from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
+from pycrcnn.program import FractionalParameters, compile  # noqa: A004
+
+__all__ = ["measure"]
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time key generation, encryption, evaluation and decryption.
+
+    ``evaluate_s`` is the fused program's; ``evaluate_layers_s`` computes every layer on its own, as PyCrCNN does, and
+    the noise budgets after each layer are those of that run.
+    """
+    model, parameters, threads = network(arguments.network), FractionalParameters(), arguments.threads
+    pixels, labels = datasets.load(model.dataset, "test")
+    image = model.normalise(pixels[:1])
+    fused = compile(model, layout="per-value", parameters=parameters, threads=threads)
+    layers = compile(model, layout="per-value", parameters=parameters, threads=threads, fused=False)
+    keygen, keys = timed(arguments.repeats, fused.keygen)
+    encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(image))
+    unpack, ciphertexts = timed(arguments.repeats, lambda: fused.native.unpack(encrypted.parts[0], threads))
+    evaluate_layers, _ = timed(arguments.repeats, lambda: layers.native.run(ciphertexts, threads))
+    evaluate, answer = timed(arguments.repeats, lambda: fused.native.run(ciphertexts, threads))
+    packed = fused.native.pack(answer, threads)
+    decrypt, logits = timed(arguments.repeats, lambda: fused.native.decrypt(keys.secret, answer, threads))
+    clear = fused.predict(image)[0]
+    budgets = layers.native.noise_budgets(keys.secret, ciphertexts, threads)
+    fresh = min(_native.noise_budget(fused.context, keys.secret, ciphertexts, threads))
+    return {
+        "name": "per-value",
+        "network": arguments.network,
+        "layout": "per-value",
+        "scheme": "BFV, fractional encoding",
+        "parameters": {
+            "m": parameters.m,
+            "p": parameters.p,
+            "q_bits": fused.context.modulus_bits,
+            "base": parameters.base,
+            "integer_digits": parameters.integer_digits,
+            "fraction_digits": parameters.fraction_digits,
+        },
+        "security_bits": 128,
+        **circumstances(threads),
+        "images": 1,
+        **summary("keygen_s", keygen),
+        **summary("encrypt_s", encrypt),
+        **summary("unpack_s", unpack),
+        **summary("evaluate_s", evaluate),
+        **summary("evaluate_layers_s", evaluate_layers),
+        **summary("decrypt_s", decrypt),
+        "bytes_up": encrypted.nbytes,
+        "bytes_down": len(packed),
+        "bytes_keys": 0,
+        "peak_rss_mb": peak_rss_mb(),
+        "max_error": float(np.abs(logits - clear).max()),
+        "budget_bits": {"fresh": fresh, **dict(budgets)},
+        "steps": fused.native.steps,
+        "classes": {"true": int(labels[0]), "clear": int(clear.argmax()), "encrypted": int(logits.argmax())},
+    }
