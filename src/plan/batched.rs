@@ -67,6 +67,12 @@ struct Choice {
     divisions: Vec<usize>,
 }
 
+impl Choice {
+    fn modulus_bits(&self) -> u32 {
+        self.primes.iter().sum()
+    }
+}
+
 /// Standard deviation of a fresh ciphertext's noise coefficients.
 const FRESH_NOISE: f64 = 3.2;
 
@@ -241,9 +247,15 @@ fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions) -> Result
             name: "security",
             reason: format!("{} bits; choose 128, 192 or 256", options.security),
         })?;
-        let choice = draft(maps, ranges, degree, options.precision)?;
-        needed = choice.primes.iter().sum();
-        if needed <= limit && choice.primes.iter().all(|&bits| bits > degree.ilog2() + 2) {
+        // Every prime costs time, so a division may keep a larger scale to do with fewer.
+        let choices = (0..1u32 << squares).map(|whole| draft(maps, ranges, degree, options.precision, whole));
+        let choices = choices.collect::<Result<Vec<Choice>>>()?;
+        needed = choices.iter().map(Choice::modulus_bits).min().unwrap_or(0);
+        let fits = |choice: &Choice| {
+            choice.modulus_bits() <= limit && choice.primes.iter().all(|&bits| bits > degree.ilog2() + 2)
+        };
+        let best = choices.into_iter().filter(fits).min_by_key(|choice| (choice.primes.len(), choice.modulus_bits()));
+        if let Some(choice) = best {
             return Ok(choice);
         }
     }
@@ -253,8 +265,9 @@ fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions) -> Result
     )))
 }
 
-/// Scales and primes for one degree.
-fn draft(maps: &[AffineMap], ranges: &[f64], degree: usize, precision: u32) -> Result<Choice> {
+/// Scales and primes for one degree. Division i divides by all the bits that the scale can spare, or, where bit i of
+/// `whole` is set, by as many of them as primes of full size make up.
+fn draft(maps: &[AffineMap], ranges: &[f64], degree: usize, precision: u32, whole: u32) -> Result<Choice> {
     let n = degree as f64;
     // Noise per slot: a polynomial with coefficients of deviation d has values of deviation d sqrt(N).
     let fresh = (DEVIATIONS * FRESH_NOISE * n.sqrt()).log2();
@@ -271,6 +284,8 @@ fn draft(maps: &[AffineMap], ranges: &[f64], degree: usize, precision: u32) -> R
         let drop = (scale - target).floor();
         let last = i + 1 == maps.len();
         let drop = if last || drop < f64::from(degree.ilog2() + 6) { 0.0 } else { drop };
+        let full = f64::from(PRIME_BITS);
+        let drop = if whole >> (i - 1) & 1 == 1 { (drop / full).floor() * full } else { drop };
         scale -= drop;
         drops.push(drop as u32);
     }

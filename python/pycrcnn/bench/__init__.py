@@ -1,7 +1,7 @@
 """The command ``pycrcnn bench``: measure speed, memory and bytes.
 
-Every figure is printed, and written as JSON where a file is named. A time is a median, with the smallest and the largest
-beside it as ``_min`` and ``_max``.
+Every figure is printed, and written as JSON where a file is named. A time is a median, with the smallest and the
+largest beside it as ``_min`` and ``_max``.
 """
 
 from __future__ import annotations

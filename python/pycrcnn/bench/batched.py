@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from pycrcnn import datasets
+from pycrcnn import _native, datasets
 from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
 from pycrcnn.program import Answer, compile  # noqa: A004
 
@@ -19,14 +19,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model, threads = network(arguments.network), arguments.threads
     examples, _ = datasets.load(model.dataset, "train")
     program = compile(model, layout="batched", calibration=model.normalise(examples[:2000]), threads=threads)
+    native = cast(_native.BatchedProgram, program.native)
     pixels, labels = datasets.load(model.dataset, "test")
     count = min(program.capacity, len(pixels))
     images, labels = model.normalise(pixels[:count]), labels[:count]
     keygen, keys = timed(arguments.repeats, program.keygen)
     encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(images))
-    unpack, ciphertexts = timed(1, lambda: program.native.unpack(encrypted.parts[0], threads))
-    evaluate, answers = timed(arguments.repeats, lambda: program.native.run(ciphertexts, threads))
-    packed = Answer((program.native.pack(answers, threads),), count)
+    unpack, ciphertexts = timed(1, lambda: native.unpack(encrypted.parts[0], threads))
+    evaluate, answers = timed(arguments.repeats, lambda: native.run(ciphertexts, threads))
+    packed = Answer((native.pack(answers, threads),), count)
     decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt(packed))
     clear = program.predict(images)
     seconds = summary("evaluate_s", evaluate)
@@ -39,7 +40,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "n": program.context.degree,
             "q_bits": program.context.modulus_bits,
             "primes": [q.bit_length() for q in program.context.moduli],
-            "input_scale": program.native.input_scale,
+            "input_scale": native.input_scale,
         },
         "security_bits": 128,
         **circumstances(threads),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,15 +25,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     image = model.normalise(pixels[:1])
     fused = compile(model, layout="per-value", parameters=parameters, threads=threads)
     layers = compile(model, layout="per-value", parameters=parameters, threads=threads, fused=False)
+    fused_native, layers_native = (cast(_native.PerValueProgram, program.native) for program in (fused, layers))
     keygen, keys = timed(arguments.repeats, fused.keygen)
     encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(image))
-    unpack, ciphertexts = timed(arguments.repeats, lambda: fused.native.unpack(encrypted.parts[0], threads))
-    evaluate_layers, _ = timed(arguments.repeats, lambda: layers.native.run(ciphertexts, threads))
-    evaluate, answer = timed(arguments.repeats, lambda: fused.native.run(ciphertexts, threads))
-    packed = fused.native.pack(answer, threads)
-    decrypt, logits = timed(arguments.repeats, lambda: fused.native.decrypt(keys.secret, answer, threads))
+    unpack, ciphertexts = timed(arguments.repeats, lambda: fused_native.unpack(encrypted.parts[0], threads))
+    evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(ciphertexts, threads))
+    evaluate, answer = timed(arguments.repeats, lambda: fused_native.run(ciphertexts, threads))
+    packed = fused_native.pack(answer, threads)
+    decrypt, logits = timed(arguments.repeats, lambda: fused_native.decrypt(keys.secret, answer, threads))
     clear = fused.predict(image)[0]
-    budgets = layers.native.noise_budgets(keys.secret, ciphertexts, threads)
+    budgets = layers_native.noise_budgets(keys.secret, ciphertexts, threads)
     fresh = min(_native.noise_budget(fused.context, keys.secret, ciphertexts, threads))
     return {
         "name": "per-value",
@@ -63,6 +64,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_rss_mb": peak_rss_mb(),
         "max_error": float(np.abs(logits - clear).max()),
         "budget_bits": {"fresh": fresh, **dict(budgets)},
-        "steps": fused.native.steps,
+        "steps": fused_native.steps,
         "classes": {"true": int(labels[0]), "clear": int(clear.argmax()), "encrypted": int(logits.argmax())},
     }
