@@ -45,25 +45,39 @@ struct Row {
 /// Rounds of each pair; ours and SEAL's take turns, so that a slow moment hits both.
 const ROUNDS: usize = 15;
 
+/// How long one turn lasts at least, in seconds: long enough for its data to be in the cache.
+const TURN: f64 = 0.005;
+
 /// Times `ours` and `seal`; each run of them does `units` of what is reported.
 fn compare(
     units: f64,
     mut ours: impl FnMut() -> Result<()>,
     mut seal: impl FnMut() -> Result<()>,
 ) -> Result<(Times, Times)> {
+    let our_runs = runs(&mut ours)?;
+    let seal_runs = runs(&mut seal)?;
     let (mut our_times, mut seal_times) = (Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        let start = Instant::now();
-        ours()?;
-        let middle = Instant::now();
-        seal()?;
-        // the first round warms caches and tables up
-        if round > 0 {
-            our_times.push((middle - start).as_secs_f64());
-            seal_times.push(middle.elapsed().as_secs_f64());
-        }
+    for _ in 0..ROUNDS {
+        our_times.push(turn(our_runs, &mut ours)?);
+        seal_times.push(turn(seal_runs, &mut seal)?);
     }
     Ok((Times::of(our_times, units), Times::of(seal_times, units)))
+}
+
+/// How many runs make a turn; the first, which warms tables up, does not count.
+fn runs(work: &mut impl FnMut() -> Result<()>) -> Result<usize> {
+    work()?;
+    let one = turn(1, work)?;
+    Ok((TURN / one).ceil().clamp(1.0, 1000.0) as usize)
+}
+
+/// The seconds of one of some runs.
+fn turn(runs: usize, work: &mut impl FnMut() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..runs {
+        work()?;
+    }
+    Ok(start.elapsed().as_secs_f64() / runs as f64)
 }
 
 /// Keys and both evaluators for one set of parameters.
@@ -194,6 +208,11 @@ fn affine(cancellation: &Cancellation) -> Result<Vec<Row>> {
         }
     }
     let convolution = ScalarMatrix::new(400, &offsets, &columns, &weights)?;
+    let fused = vec![
+        Step::Affine(ScalarAffine::linear(convolution.clone())),
+        Step::Square,
+        Step::Affine(ScalarAffine::linear(ScalarMatrix::dense(1296, &(0..10 * 1296).map(weight).collect::<Vec<_>>())?)),
+    ];
     let a = bench.encrypt(&Plaintext::Bfv(vec![1, 2, 3]))?;
     let seal = bench.seal.evaluator();
     let (loaded, factor) = (bench.seal.load(&a)?, bench.seal.load_plaintext(&Plaintext::Bfv(vec![7]))?);
@@ -211,7 +230,10 @@ fn affine(cancellation: &Cancellation) -> Result<Vec<Row>> {
                 .for_each(|x| *x %= context.modulus(0).value().min(context.modulus(1).value()));
         }
         let inputs: Vec<&Ciphertext> = ciphertexts.iter().collect();
-        let ours = || segment.run(&context, &inputs, 1.0, cancellation).map(drop);
+        // both write to memory that exists
+        let backend = Backend::current()?;
+        let mut outputs = segment.run(&context, &inputs, 1.0, cancellation)?;
+        let ours = || segment.run_into(backend, &context, &inputs, &mut outputs, cancellation);
         let one =
             || seal.multiply_plain(&loaded, &factor, &mut product).and_then(|()| seal.add(&loaded, &loaded, &mut sum));
         let (ours, mut each) = compare(1.0, ours, one)?;
@@ -222,8 +244,38 @@ fn affine(cancellation: &Cancellation) -> Result<Vec<Row>> {
         let degree = context.degree();
         rows.push(Row { kernel, degree, primes: a.primes(), ours, seal: Some(each), products: Some(products) });
     }
-    debug_assert_eq!(a.form(), Form::Coefficient);
+    rows.push(segment(400, fused, cancellation)?);
     Ok(rows)
+}
+
+/// The same convolution, squares and ten weighted sums of them, on CKKS ciphertexts: what lies between stays in the cache.
+fn segment(inputs: usize, steps: Vec<Step>, cancellation: &Cancellation) -> Result<Row> {
+    let context = Context::new(Parameters::ckks(4096, primes::create(4096, &[38, 38])?, false)?)?;
+    let mut products = 0;
+    let mut size = 2;
+    for step in &steps {
+        match step {
+            Step::Affine(affine) => products += affine.matrix().nonzeros() * size * 2 * context.degree(),
+            Step::Square => size = 2 * size - 1,
+        }
+    }
+    let segment = Segment::new(inputs, steps)?;
+    let q = context.modulus(0).value().min(context.modulus(1).value());
+    let ciphertexts: Vec<Ciphertext> = (0..inputs as u64)
+        .map(|i| {
+            let mut ciphertext = Ciphertext::zero(&context, 2, 2, Form::Ntt, 1.0);
+            let residues = ciphertext.data_mut().iter_mut().zip(i..);
+            residues.for_each(|(residue, x)| *residue = x.wrapping_mul(0x9E37_79B9_7F4A_7C15) % q);
+            ciphertext
+        })
+        .collect();
+    let inputs: Vec<&Ciphertext> = ciphertexts.iter().collect();
+    let mut work = || segment.run(&context, &inputs, 1.0, cancellation).map(drop);
+    let runs = runs(&mut work)?;
+    let times = (0..ROUNDS).map(|_| turn(runs, &mut work)).collect::<Result<Vec<f64>>>()?;
+    let ours = Times::of(times, 1.0);
+    let kernel = "segment_convolution_square_dense";
+    Ok(Row { kernel, degree: 4096, primes: 2, ours, seal: None, products: Some(products as f64) })
 }
 
 /// Times the kernels, as one dictionary each.

@@ -65,9 +65,20 @@ pub(super) fn prefetch(residues: &[u64], offset: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn prefetch(_residues: &[u64], _offset: usize) {}
 
-/// Brings balanced residues to `[0, q)`.
-pub(super) fn store(prime: &Prime, tile: &Tile, residues: &mut [u64]) {
-    portable::store(prime, tile, residues);
+/// Makes what [`store`] has written visible to other threads: to be called at the end of a task.
+pub(super) fn finish_stores() {
+    #[cfg(target_arch = "x86_64")]
+    avx512::finish_stores();
+}
+
+/// Brings balanced residues to `[0, q)`. Call [`finish_stores`] before another thread reads them.
+pub(super) fn store(backend: Backend, prime: &Prime, tile: &Tile, residues: &mut [u64]) {
+    match backend {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: this backend exists only where the CPU has the instructions.
+        Backend::Avx512Ifma => unsafe { avx512::store(prime, tile, residues) },
+        _ => portable::store(prime, tile, residues),
+    }
 }
 
 /// One block of an affine map: for each row o of the block,

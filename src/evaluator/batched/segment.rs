@@ -182,19 +182,57 @@ impl Segment {
         scale: f64,
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
-        let backend = backend.checked()?;
         let first = self.check(context, inputs)?;
-        let (size, primes, form) = (first.size(), first.primes(), first.form());
-        let passes = (0..primes).map(|j| Pass::new(self, backend, context, j, first)).collect::<Result<Vec<_>>>()?;
-
-        let output_size = self.output_size(size);
+        let (primes, form, output_size) = (first.primes(), first.form(), self.output_size(first.size()));
         let mut outputs: Vec<Ciphertext> =
             (0..self.outputs).map(|_| Ciphertext::zero(context, output_size, primes, form, scale)).collect();
+        self.run_into(backend, context, inputs, &mut outputs, cancellation)?;
+        Ok(outputs)
+    }
+
+    /// [`run_on`](Self::run_on) into ciphertexts that exist, whose scale is left as it is: memory that has been used
+    /// before is a good deal quicker to write than fresh memory.
+    ///
+    /// # Errors
+    /// As for [`run_on`](Self::run_on); [`Error::ShapeMismatch`] and [`Error::OperandMismatch`] where the outputs are
+    /// not [`outputs`](Self::outputs) ciphertexts of the level, form and size that the segment makes.
+    pub fn run_into(
+        &self,
+        backend: Backend,
+        context: &Context,
+        inputs: &[&Ciphertext],
+        outputs: &mut [Ciphertext],
+        cancellation: &Cancellation,
+    ) -> Result<()> {
+        let backend = backend.checked()?;
+        let first = self.check(context, inputs)?;
+        let (size, primes) = (first.size(), first.primes());
+        let output_size = self.output_size(size);
+        if outputs.len() != self.outputs {
+            return Err(Error::ShapeMismatch {
+                operation: OPERATION,
+                expected: format!("{} ciphertexts to write to", self.outputs),
+                got: vec![outputs.len()],
+            });
+        }
+        let fits =
+            |o: &Ciphertext| o.parms_id() == first.parms_id() && o.size() == output_size && o.form() == first.form();
+        if let Some(other) = outputs.iter().find(|output| !fits(output)) {
+            return Err(Error::OperandMismatch {
+                operation: OPERATION,
+                what: "the outputs' level, form or size",
+                left: format!("{primes} primes, {:?}, {output_size} polynomials", first.form()),
+                right: format!("{} primes, {:?}, {} polynomials", other.primes(), other.form(), other.size()),
+                remedy: "make the outputs at the inputs' level and form, of the segment's output size",
+            });
+        }
+        let passes = (0..primes).map(|j| Pass::new(self, backend, context, j, first)).collect::<Result<Vec<_>>>()?;
+
         // The spans of all outputs, by prime and position: one task writes those of one place.
         let spans = context.degree() / SPAN;
         let mut tasks: Vec<Vec<&mut [u64]>> =
             (0..primes * spans).map(|_| Vec::with_capacity(self.outputs * output_size)).collect();
-        for output in &mut outputs {
+        for output in outputs {
             for (i, span) in output.data_mut().chunks_exact_mut(SPAN).enumerate() {
                 tasks[i % (primes * spans)].push(span);
             }
@@ -210,10 +248,10 @@ impl Segment {
                 for offset in (0..SPAN).step_by(TILE) {
                     passes[j].run(&spans_of_inputs, panels, &mut spans_of_outputs, offset, start + offset == 0);
                 }
+                kernel::finish_stores();
                 Ok(())
             },
-        )?;
-        Ok(outputs)
+        )
     }
 
     /// Checks the inputs and returns the first.
@@ -393,7 +431,12 @@ impl<'a> Pass<'a> {
         }
         for (i, output) in outputs.iter_mut().enumerate() {
             let (value, poly) = (i / size, i % size);
-            kernel::store(&self.prime, &panels.current[poly * values + value], &mut output[offset..offset + TILE]);
+            kernel::store(
+                self.backend,
+                &self.prime,
+                &panels.current[poly * values + value],
+                &mut output[offset..offset + TILE],
+            );
         }
     }
 }
