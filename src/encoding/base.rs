@@ -30,6 +30,11 @@ impl Base {
         Ok(Self { base: base as i64, plain_modulus: modulus })
     }
 
+    /// The base b.
+    pub fn base(self) -> u64 {
+        self.base as u64
+    }
+
     /// The plaintext modulus t.
     pub fn plain_modulus(self) -> u64 {
         self.plain_modulus.value()

@@ -129,6 +129,31 @@ impl FractionalEncoder {
         self.evaluate(plaintext, middle, middle)
     }
 
+    /// [`decode_all_digits`](Self::decode_all_digits) for answers that must not be wrong.
+    ///
+    /// A computation whose coefficients have outgrown the plaintext modulus t wraps around it, and they then lie
+    /// anywhere: a coefficient in the outer half of the range (at least t/4 from zero) is taken for that. One wrapped
+    /// coefficient goes unseen half of the time, many are as good as certain to be seen.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), and [`Error::ScaleOutOfRange`] for digits that have outgrown t.
+    pub fn decode_checked(&self, plaintext: &Plaintext) -> Result<f64> {
+        let value = self.decode_all_digits(plaintext)?;
+        let t = self.plain_modulus();
+        let outer = |coefficient: u64| 4 * u128::from(coefficient.min(t - coefficient)) >= u128::from(t);
+        // A modulus hardly larger than the base has even the digits of one number in its outer half.
+        if t / self.base.base() >= 8 && super::bfv_coefficients(plaintext, self.degree, t)?.iter().any(|&c| outer(c)) {
+            return Err(Error::ScaleOutOfRange {
+                operation: "decode",
+                reason: format!(
+                    "the digits of the result have outgrown the plaintext modulus {t}; choose a larger one, or weights \
+                     and images of fewer digits"
+                ),
+            });
+        }
+        Ok(value)
+    }
+
     /// Integer digits below exponent `integer_end`, fraction digits from `fraction_start`.
     fn evaluate(&self, plaintext: &Plaintext, integer_end: usize, fraction_start: usize) -> Result<f64> {
         let coefficients = super::bfv_coefficients(plaintext, self.degree, self.base.plain_modulus())?;
@@ -226,6 +251,16 @@ mod tests {
         assert_eq!(encoder.decode(&Plaintext::Bfv(coefficients.clone())).unwrap(), 0.0);
         let wide = encoder.decode_all_digits(&Plaintext::Bfv(coefficients)).unwrap();
         assert_eq!(wide, -(2f64.powi(10 - 33)));
+    }
+
+    #[test]
+    fn digits_that_outgrow_the_plaintext_modulus_are_an_error() {
+        let encoder = encoder(2, 101);
+        for (coefficient, fits) in [(25, true), (26, false), (50, false), (75, false), (76, true)] {
+            let decoded = encoder.decode_checked(&Plaintext::Bfv(vec![1, coefficient]));
+            assert_eq!(decoded.is_ok(), fits, "{coefficient}: {decoded:?}");
+        }
+        assert_eq!(encoder.decode_checked(&Plaintext::Bfv(vec![26])).unwrap_err().code(), "scale-out-of-range");
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::encoding::FractionalEncoder;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
 use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
-use crate::network::{Activation, AffineMap, Network, Operation};
+use crate::network::{Activation, AffineMap, Layer, Network, Operation};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
 
@@ -33,7 +33,7 @@ pub enum Fidelity {
 #[derive(Debug)]
 pub struct PerValueProgram {
     evaluator: Arc<Evaluator>,
-    inputs: usize,
+    computed: Network,
     steps: Vec<Step>,
 }
 
@@ -57,7 +57,8 @@ enum StepKernel {
 enum Draft {
     Map(AffineMap),
     Square,
-    SquareSums(Vec<Vec<u32>>),
+    /// sums of squares, by a map whose weights are 1
+    SquareSums(AffineMap),
 }
 
 impl PerValueProgram {
@@ -76,6 +77,8 @@ impl PerValueProgram {
         if fidelity == Fidelity::Fused {
             drafts = fuse_maps(sum_squares(drafts)?)?;
         }
+        let layers = drafts.iter().flat_map(|(name, draft)| computed_layers(name, draft)).collect();
+        let computed = Network::new(network.input_shape(), layers)?;
         let encode = |value: f64| sparse(encoder.digits(value));
         drafts.retain(|(_, draft)| !matches!(draft, Draft::Map(map) if map.is_identity()));
         let steps = drafts
@@ -84,17 +87,25 @@ impl PerValueProgram {
                 let kernel = match draft {
                     Draft::Map(map) => StepKernel::Map(encode_map(evaluator.context(), &map, encode, encode)?),
                     Draft::Square => StepKernel::Square,
-                    Draft::SquareSums(groups) => StepKernel::SquareSums(groups),
+                    Draft::SquareSums(sums) => {
+                        StepKernel::SquareSums(sums.rows().map(|(columns, _)| columns.to_vec()).collect())
+                    }
                 };
                 Ok(Step { name, kernel })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { evaluator, inputs: network.inputs(), steps })
+        Ok(Self { evaluator, computed, steps })
     }
 
     /// The number of ciphertexts of one image.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.computed.inputs()
+    }
+
+    /// The network as it is computed, with fused maps where layers are joined: what a
+    /// [`Simulator`](crate::network::Simulator) has to run to predict the digits. Each step has a layer of its name.
+    pub fn computed_network(&self) -> &Network {
+        &self.computed
     }
 
     /// The names of the steps, each with the layers that it computes.
@@ -121,10 +132,10 @@ impl PerValueProgram {
         cancellation: &Cancellation,
         mut observe: impl FnMut(&str, &[Ciphertext]) -> Result<()>,
     ) -> Result<Vec<Ciphertext>> {
-        if image.len() != self.inputs {
+        if image.len() != self.inputs() {
             return Err(Error::ShapeMismatch {
                 operation: "per-value program",
-                expected: format!("{} ciphertexts, one for each value of one image", self.inputs),
+                expected: format!("{} ciphertexts, one for each value of one image", self.inputs()),
                 got: vec![image.len()],
             });
         }
@@ -142,7 +153,7 @@ impl PerValueProgram {
             observe(&step.name, &values)?;
         }
         if self.steps.is_empty() {
-            values = image.iter().map(|&value| value.clone()).collect();
+            return Ok(image.iter().map(|&value| value.clone()).collect());
         }
         values.into_par_iter().map(|value| self.evaluator.to_coefficients(&value)).collect()
     }
@@ -174,7 +185,18 @@ impl PerValueProgram {
     }
 }
 
-fn draft(layer: &crate::network::Layer) -> Result<(String, Draft)> {
+/// The layers that a step stands for; the last has the step's name.
+fn computed_layers(name: &str, draft: &Draft) -> Vec<Layer> {
+    match draft {
+        Draft::Map(map) => vec![Layer::affine(name, map.clone())],
+        Draft::Square => vec![Layer::activation(name, Activation::Square)],
+        Draft::SquareSums(sums) => {
+            vec![Layer::activation(format!("{name} squares"), Activation::Square), Layer::affine(name, sums.clone())]
+        }
+    }
+}
+
+fn draft(layer: &Layer) -> Result<(String, Draft)> {
     let draft = match &layer.operation {
         Operation::Affine(map) => Draft::Map(map.clone()),
         Operation::Activation(Activation::Square) => Draft::Square,
@@ -196,7 +218,7 @@ fn sum_squares(drafts: Vec<(String, Draft)>) -> Result<Vec<(String, Draft)>> {
             let (sums, factor) = map.clone().into_sum_and_factor();
             let used_once = sums.nonzeros() <= sums.inputs();
             if factor != 1.0 && used_once {
-                *square = Draft::SquareSums(sums.rows().map(|(columns, _)| columns.to_vec()).collect());
+                *square = Draft::SquareSums(sums);
                 *before = format!("{before}+{name}");
                 joined.push((format!("{name} factor"), Draft::Map(AffineMap::scale(map.output_shape(), factor)?)));
                 continue;
@@ -260,7 +282,7 @@ pub(super) fn distinct(values: &[f64]) -> (Vec<f64>, Vec<u32>) {
 mod tests {
     use super::*;
     use crate::encryption::{Decryptor, SymmetricEncryptor};
-    use crate::network::{Conv2d, Layer, Pool2d};
+    use crate::network::{Conv2d, Pool2d};
     use crate::ring::primes;
     use crate::scheme::Parameters;
     use crate::seal::SealSession;

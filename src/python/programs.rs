@@ -123,7 +123,7 @@ impl PerValueProgram {
         pack(py, &self.context, &answer, threads)
     }
 
-    /// Decrypts an answer.
+    /// Decrypts an answer, with every digit that it has.
     #[pyo3(signature = (key, answer, threads=0))]
     fn decrypt<'py>(
         &self,
@@ -135,7 +135,8 @@ impl PerValueProgram {
         let (answer, key) = (shared(&answer), key.inner.clone());
         let values = work::run(py, threads, |_| {
             let decryptor = Decryptor::new(self.context.clone(), &key)?;
-            answer.par_iter().map(|value| self.encoder.decode(&decryptor.decrypt(value)?)).collect::<Result<Vec<f64>>>()
+            let decode = |value: &Arc<scheme::Ciphertext>| self.encoder.decode_checked(&decryptor.decrypt(value)?);
+            answer.par_iter().map(decode).collect::<Result<Vec<f64>>>()
         })?;
         Ok(values.into_pyarray(py))
     }
