@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use num_bigint::BigUint;
-use pycrcnn::ring::{Automorphism, Backend, BaseConverter, Kernels, Modulus, NttTable, primes, residues_from, zeros};
+use pycrcnn::ring::{Automorphism, Backend, BaseConverter, Kernels, Modulus, NttTable, Residues, primes};
 
 const DEGREES: [usize; 4] = [4096, 8192, 16384, 32768];
 const DEGREE: usize = 8192;
@@ -30,7 +30,7 @@ fn transforms(c: &mut Criterion) {
             group.throughput(Throughput::Elements(degree as u64));
             for backend in Backend::available() {
                 let table = NttTable::with_backend(degree, q, backend).expect("an available backend");
-                let mut x = residues_from(&a);
+                let mut x = Residues::from_slice(&a);
                 table.forward(&mut x);
                 assert_eq!(x[..], expected[..], "a benchmark of wrong results is worth nothing");
                 group.bench_function(BenchmarkId::new(format!("forward/{}", backend.name()), degree), |b| {
@@ -46,8 +46,8 @@ fn transforms(c: &mut Criterion) {
 
 fn pointwise(c: &mut Criterion) {
     let q = modulus(DEGREE, 50);
-    let [a, b, d] = [1, 2, 3].map(|seed| residues_from(&polynomial(DEGREE, q, seed)));
-    let [mut x, mut y, mut z] = [(); 3].map(|()| zeros(DEGREE));
+    let [a, b, d] = [1, 2, 3].map(|seed| Residues::from_slice(&polynomial(DEGREE, q, seed)));
+    let [mut x, mut y, mut z] = [(); 3].map(|()| Residues::zeros(DEGREE));
     let scalar = q.value() / 3;
     for backend in Backend::available() {
         let kernels = Kernels::with_backend(q, backend).expect("an available backend");
@@ -86,9 +86,9 @@ fn conversions(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("conversion/{}", backend.name()));
         let lift = BaseConverter::with_backend(&moduli[..3], &moduli[3..], [&one, &one], backend).expect("a basis");
         let scale = BaseConverter::with_backend(&moduli, &moduli[..3], [&t, &product], backend).expect("a basis");
-        let mut out = zeros(4 * DEGREE);
+        let mut out = Residues::zeros(4 * DEGREE);
         group.bench_function("lift", |b| b.iter(|| lift.convert(&mut out, black_box(&input[..3 * DEGREE]))));
-        let mut out = zeros(3 * DEGREE);
+        let mut out = Residues::zeros(3 * DEGREE);
         group.bench_function("scale", |b| b.iter(|| scale.convert(&mut out, black_box(&input))));
     }
 }
@@ -96,7 +96,7 @@ fn conversions(c: &mut Criterion) {
 fn automorphisms(c: &mut Criterion) {
     let q = modulus(DEGREE, 50);
     let automorphism = Automorphism::new(DEGREE, 3).expect("an odd element");
-    let (a, mut out) = (residues_from(&polynomial(DEGREE, q, 1)), zeros(DEGREE));
+    let (a, mut out) = (Residues::from_slice(&polynomial(DEGREE, q, 1)), Residues::zeros(DEGREE));
     let mut group = c.benchmark_group("automorphism");
     group.throughput(Throughput::Elements(DEGREE as u64));
     group.bench_function("ntt", |b| b.iter(|| automorphism.apply_ntt(&mut out, black_box(&a))));

@@ -122,7 +122,7 @@ fn bfv_goes_both_ways_with_the_whole_modulus_and_with_a_prime_set_aside() {
 /// The secret key as the session has it.
 fn extended(oracle: &Oracle) -> SecretKey {
     if oracle.context.parameters().key_switching() {
-        SecretKey::from_data(oracle.secret.parms_id(), pycrcnn::ring::residues_from(oracle.secret.data()))
+        SecretKey::from_data(oracle.secret.parms_id(), pycrcnn::ring::Residues::from_slice(oracle.secret.data()))
     } else {
         oracle.session.extend_secret_key(&oracle.secret).unwrap()
     }

@@ -5,7 +5,7 @@ mod seal_fixtures;
 
 use proptest::prelude::*;
 use pycrcnn::error::Error;
-use pycrcnn::ring::residues_from;
+use pycrcnn::ring::Residues;
 use pycrcnn::scheme::{Form, Plaintext, Scheme};
 use pycrcnn::seal::Object;
 use pycrcnn::seal::wire::{self, Compression, Limits, Seed, SeededCiphertext};
@@ -121,7 +121,7 @@ proptest! {
             parms_id: whole.parms_id(),
             form,
             scale: whole.scale(),
-            c0: residues_from(whole.poly(0)),
+            c0: Residues::from_slice(whole.poly(0)),
             seed: Seed(seed),
         };
         let written = wire::write_seeded_ciphertext(&fixture.context, &seeded, compression).unwrap();

@@ -6,7 +6,7 @@ use num_complex::Complex64;
 
 use super::fft::{Complexes, Fft};
 use crate::error::{Error, Result};
-use crate::ring::{Crt, Modulus, zeros};
+use crate::ring::{Crt, Modulus, Residues};
 use crate::scheme::{Context, Plaintext, Scheme};
 
 /// Encodes up to N/2 numbers, one a slot, in SEAL's order, with the same coefficients as SEAL's
@@ -85,7 +85,7 @@ impl CkksEncoder {
         if coefficient_bits(coefficient.abs()) >= f64::from(level.bits) {
             return Err(too_large(value, 0, scale, level.bits));
         }
-        let mut data = zeros(primes * self.context.degree());
+        let mut data = Residues::zeros(primes * self.context.degree());
         for (j, row) in data.chunks_exact_mut(self.context.degree()).enumerate() {
             row.fill(Rounding::new(self.context.modulus(j), coefficient.abs()).residue(coefficient));
         }
@@ -152,7 +152,7 @@ impl CkksEncoder {
             let worst = (0..len).max_by(|&a, &b| size(a).total_cmp(&size(b))).unwrap_or(0);
             return Err(too_large(value(worst).0, worst, scale, level.bits));
         }
-        let mut data = zeros(primes * degree);
+        let mut data = Residues::zeros(primes * degree);
         for (row, table) in data.chunks_exact_mut(degree).zip(self.context.tables()) {
             let rounding = Rounding::new(table.modulus(), largest);
             row.iter_mut().zip(&x.re).for_each(|(r, &c)| *r = rounding.residue(c));

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::operand::Operand;
 use crate::error::{Error, Result};
-use crate::ring::{Crt, Modulus, residues_from};
+use crate::ring::{Crt, Modulus, Residues};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form, Plaintext, Scheme, SecretKey};
 
@@ -45,7 +45,7 @@ impl Decryptor {
         let mut phase = self.phase(ciphertext, "decrypt")?;
         match self.context.parameters().scheme() {
             Scheme::Ckks => {
-                let data = residues_from(&phase);
+                let data = Residues::from_slice(&phase);
                 Ok(Plaintext::Ckks { primes: ciphertext.primes(), scale: ciphertext.scale(), data })
             }
             Scheme::Bfv => {

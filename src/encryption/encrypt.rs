@@ -15,7 +15,7 @@ use super::seeded::SeededCiphertexts;
 use super::small::Small;
 use super::switch::divide_by_last;
 use crate::error::{Error, Result};
-use crate::ring::zeros;
+use crate::ring::Residues;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form, Plaintext, PublicKey, Scheme, SecretKey};
 
@@ -150,7 +150,7 @@ impl PublicEncryptor {
         let mut ciphertext = self.messages.blank(plaintext, primes);
 
         let u = Small::ternary(degree, sampler);
-        let mut polynomials = [zeros(working * degree), zeros(working * degree)];
+        let mut polynomials = [Residues::zeros(working * degree), Residues::zeros(working * degree)];
         for j in 0..working {
             let u = u.residues(context, j, Form::Ntt);
             for (polynomial, key) in polynomials.iter_mut().zip(&self.key) {
@@ -247,7 +247,7 @@ impl SymmetricEncryptor {
         let degree = context.degree();
         let first_polynomials = self.messages.all(plaintexts, cancellation, |i, plaintext, sampler| {
             let primes = self.messages.primes(plaintext, Some(level))?;
-            let mut c0 = zeros(level * degree);
+            let mut c0 = Residues::zeros(level * degree);
             let mut public = Sampler::from_seed(&seed, i as u64);
             for (j, row) in c0.chunks_exact_mut(degree).enumerate() {
                 public.uniform(context.modulus(j), row);

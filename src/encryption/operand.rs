@@ -3,7 +3,7 @@
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
-use crate::ring::{Residues, residues_from};
+use crate::ring::Residues;
 use crate::scheme::{Context, PublicKey, SecretKey};
 
 /// A polynomial in NTT form over all primes of a context.
@@ -45,7 +45,7 @@ impl Operand {
         if residues.len() != context.key_primes() * degree || !reduced {
             return None;
         }
-        Some(Self(residues_from(residues)))
+        Some(Self(Residues::from_slice(residues)))
     }
 
     /// x times the operand modulo prime number j, in NTT form.

@@ -1,6 +1,6 @@
 //! Division by the last prime, with which public-key encryption ends.
 
-use crate::ring::zeros;
+use crate::ring::Residues;
 use crate::scheme::{Context, Form};
 
 /// Divides a polynomial over `primes + 1` primes by the last of them, rounding to nearest, in place:
@@ -14,7 +14,7 @@ pub(super) fn divide_by_last(context: &Context, primes: usize, form: Form, polyn
     }
     let half = q_last.value() / 2;
     context.tables()[primes].kernels().add_scalar_assign(last, half);
-    let mut remainder = zeros(degree);
+    let mut remainder = Residues::zeros(degree);
     for (table, row) in context.tables().iter().zip(rows.chunks_exact_mut(degree)) {
         let (q, kernels) = (table.modulus(), table.kernels());
         kernels.reduce(&mut remainder, last);

@@ -7,7 +7,7 @@ use super::sampling::Sampler;
 use super::small::Small;
 use super::*;
 use crate::error::Error;
-use crate::ring::{primes, residues_from, zeros};
+use crate::ring::{Residues, primes};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form, Parameters, Plaintext, PublicKey, SecretKey};
 
@@ -23,8 +23,8 @@ fn keys(parameters: Parameters) -> Keys {
     let mut sampler = Sampler::from_os().unwrap();
     let (degree, rows) = (context.degree(), context.key_primes());
     let (s, e) = (Small::ternary(degree, &mut sampler), Small::error(degree, &mut sampler));
-    let mut secret = zeros(rows * degree);
-    let mut public = zeros(2 * rows * degree);
+    let mut secret = Residues::zeros(rows * degree);
+    let mut public = Residues::zeros(2 * rows * degree);
     let (b, a) = public.split_at_mut(rows * degree);
     for j in 0..rows {
         let row = j * degree..(j + 1) * degree;
@@ -105,7 +105,7 @@ fn both_forms_and_larger_ciphertexts_decrypt_alike() {
     let mut cubic = Ciphertext::zero(&keys.context, 4, 3, Form::Ntt, 1.0);
     for (j, table) in keys.context.tables().iter().enumerate() {
         let s = &keys.secret.data()[j * 4096..(j + 1) * 4096];
-        let mut power = residues_from(s);
+        let mut power = Residues::from_slice(s);
         table.kernels().mul_assign(&mut power, s);
         table.kernels().add_assign(cubic.residues_mut(0, j), &power);
         table.kernels().mul_assign(&mut power, s);
@@ -201,7 +201,7 @@ fn foreign_objects_and_levels_are_refused() {
     let unfit = [
         Plaintext::Bfv(vec![65537]),
         Plaintext::Bfv(vec![0; 4097]),
-        Plaintext::Ckks { primes: 1, scale: 1.0, data: zeros(4096) },
+        Plaintext::Ckks { primes: 1, scale: 1.0, data: Residues::zeros(4096) },
     ];
     for plaintext in unfit {
         let mismatch = Error::ParametersMismatch { operation: "encrypt", object: "plaintext" };

@@ -27,7 +27,7 @@ use super::bits;
 use super::sampling::Seed;
 use super::seeded::{SeededCiphertexts, change_form};
 use crate::error::{Error, Result};
-use crate::ring::{Residues, zeros};
+use crate::ring::Residues;
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 const MAGIC: [u8; 8] = *b"pycrcnn\x01";
@@ -261,7 +261,7 @@ fn read_header(context: &Context, bytes: &[u8]) -> Result<(Header, Vec<usize>, u
 /// The stored polynomials of one ciphertext.
 fn unpack_polynomials(context: &Context, header: &Header, mut bytes: &[u8], mut offset: usize) -> Result<Residues> {
     let degree = context.degree();
-    let mut data = zeros(header.stored() * header.primes * degree);
+    let mut data = Residues::zeros(header.stored() * header.primes * degree);
     for (k, row) in data.chunks_exact_mut(degree).enumerate() {
         let q = context.modulus(k % header.primes);
         let (packed, rest) = bytes.split_at(bits::packed_len(q, degree));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn random(context: &Context, primes: usize, polynomials: usize, stream: u64) -> Residues {
-        let mut data = zeros(polynomials * primes * 1024);
+        let mut data = Residues::zeros(polynomials * primes * 1024);
         let mut sampler = Sampler::from_seed(&[9; 32], stream);
         for (k, row) in data.chunks_exact_mut(1024).enumerate() {
             sampler.uniform(context.modulus(k % primes), row);

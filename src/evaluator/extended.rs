@@ -16,10 +16,9 @@ use std::sync::Arc;
 use num_bigint::BigUint;
 
 use super::multiply::product_size;
-use super::scratch::Scratch;
 use super::{Evaluator, modulus_product, tensor};
 use crate::error::{Error, Result};
-use crate::ring::{BaseConverter, Modulus, NttTable, primes};
+use crate::ring::{BaseConverter, Modulus, NttTable, Residues, primes};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 /// Bits of the auxiliary primes: the widest that every backend's fastest kernels take.
@@ -84,7 +83,7 @@ impl ProductBase {
 pub struct Extended {
     base: Arc<ProductBase>,
     /// `[size][primes of q, primes of p][N]`
-    data: Scratch,
+    data: Residues,
 }
 
 impl Extended {
@@ -99,7 +98,7 @@ impl Extended {
 pub struct ExtendedProduct {
     base: Arc<ProductBase>,
     /// `[size][primes of q, primes of p][N]`
-    data: Scratch,
+    data: Residues,
     /// products of two polynomials summed, each as often as its weight says
     terms: u64,
 }
@@ -120,8 +119,8 @@ impl Evaluator {
         self.check("lifting", a)?;
         let base = self.product_base(a.primes())?;
         let degree = base.degree();
-        let mut data = Scratch::new(a.size() * base.poly_len());
-        let mut coefficients = Scratch::new(if a.form() == Form::Ntt { base.primes * degree } else { 0 });
+        let mut data = Residues::stale(a.size() * base.poly_len());
+        let mut coefficients = Residues::stale(if a.form() == Form::Ntt { base.primes * degree } else { 0 });
         for (i, out) in data.chunks_exact_mut(base.poly_len()).enumerate() {
             let (own, auxiliary) = out.split_at_mut(base.primes * degree);
             own.copy_from_slice(a.poly(i));
@@ -148,7 +147,7 @@ impl Evaluator {
     /// [`Error::Unsupported`] where the result would have more than 16 polynomials.
     pub fn tensor_square(&self, a: &Extended) -> Result<ExtendedProduct> {
         let size = product_size("squaring", a.size(), a.size())?;
-        let mut data = Scratch::new(size * a.base.poly_len());
+        let mut data = Residues::stale(size * a.base.poly_len());
         tensor::square(&a.base.tables, &mut data, &a.data);
         Ok(ExtendedProduct { base: a.base.clone(), data, terms: a.size() as u64 })
     }
@@ -161,7 +160,7 @@ impl Evaluator {
     pub fn tensor_product(&self, a: &Extended, b: &Extended) -> Result<ExtendedProduct> {
         check_base("multiplication", &a.base, &b.base)?;
         let size = product_size("multiplication", a.size(), b.size())?;
-        let mut data = Scratch::new(size * a.base.poly_len());
+        let mut data = Residues::stale(size * a.base.poly_len());
         tensor::multiply(&a.base.tables, &mut data, &a.data, &b.data);
         Ok(ExtendedProduct { base: a.base.clone(), data, terms: a.size().min(b.size()) as u64 })
     }
@@ -233,7 +232,7 @@ impl Evaluator {
             return Err(Error::ParametersMismatch { operation: "scaling down", object: "product" });
         }
         let size = data.len() / base.poly_len();
-        let mut scaled = Ciphertext::zero(&self.context, size, base.primes, form, 1.0);
+        let mut scaled = Ciphertext::stale(&self.context, size, base.primes, form, 1.0);
         for (i, x) in data.chunks_exact_mut(base.poly_len()).enumerate() {
             inverse(&base.tables, x);
             let out = scaled.poly_mut(i);

@@ -6,8 +6,8 @@
 //! "Better bootstrapping for approximate homomorphic encryption" (ePrint 2019/688), section 3.
 
 use super::Evaluator;
-use super::scratch::Scratch;
 use crate::error::{Error, Result};
+use crate::ring::Residues;
 use crate::scheme::{Ciphertext, EvaluationKeys, Form, KeySwitchKey};
 
 impl Evaluator {
@@ -79,16 +79,16 @@ impl Evaluator {
             &key.data[at..at + degree]
         };
 
-        let mut coefficients = Scratch::copy_of(target);
+        let mut coefficients = Residues::from_slice(target);
         if form == Form::Ntt {
             for (x, table) in coefficients.chunks_exact_mut(degree).zip(self.context.tables()) {
                 table.inverse(x);
             }
         }
         // One modulus at a time, so that the digits stay in the cache.
-        let mut products = [Scratch::new((primes + 1) * degree), Scratch::new((primes + 1) * degree)];
+        let mut products = [Residues::stale((primes + 1) * degree), Residues::stale((primes + 1) * degree)];
         let [first, second] = &mut products;
-        let mut digits = Scratch::new(primes * degree);
+        let mut digits = Residues::stale(primes * degree);
         for (i, (out0, out1)) in first.chunks_exact_mut(degree).zip(second.chunks_exact_mut(degree)).enumerate() {
             let prime = if i == primes { key_primes - 1 } else { i };
             let table = &self.context.tables()[prime];
@@ -107,7 +107,7 @@ impl Evaluator {
         }
 
         let mut switched = Ciphertext::zero(&self.context, 2, primes, form, scale);
-        let mut remainder = Scratch::new(degree);
+        let mut remainder = Residues::stale(degree);
         for (part, (product, addend)) in products.iter_mut().zip(addends).enumerate() {
             let (product, last) = product.split_at_mut(primes * degree);
             division.round(last, Form::Ntt);

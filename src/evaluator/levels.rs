@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::Evaluator;
-use super::scratch::Scratch;
 use crate::error::{Error, Result};
-use crate::ring::NttTable;
+use crate::ring::{NttTable, Residues};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 /// Division by one prime d with rounding, of residues modulo d and other primes:
@@ -144,9 +143,9 @@ impl Evaluator {
             Scheme::Ckks => a.scale() / self.context.modulus(left).value() as f64,
         };
         let mut quotient = Ciphertext::zero(&self.context, a.size(), left, a.form(), scale);
-        let mut remainder = Scratch::new(self.context.degree());
+        let mut remainder = Residues::stale(self.context.degree());
         for i in 0..a.size() {
-            let mut last = Scratch::copy_of(a.residues(i, left));
+            let mut last = Residues::from_slice(a.residues(i, left));
             division.round(&mut last, a.form());
             for j in 0..left {
                 division.remainder(j, &last, a.form(), &mut remainder);

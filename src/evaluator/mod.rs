@@ -34,7 +34,6 @@ pub mod levels;
 pub mod multiply;
 pub mod plain;
 pub mod rotate;
-mod scratch;
 mod tensor;
 
 use extended::ProductBase;

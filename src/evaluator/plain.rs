@@ -9,7 +9,7 @@ use num_bigint::BigUint;
 
 use super::{Evaluator, modulus_product};
 use crate::error::{Error, Result};
-use crate::ring::{Kernels, Modulus, Residues, zeros};
+use crate::ring::{Kernels, Modulus, Residues};
 use crate::scheme::{Ciphertext, Context, Form, Plaintext, Scheme};
 
 /// What the factor q/t of a BFV level is made of: q = floor(q/t) t + (q mod t).
@@ -154,7 +154,7 @@ impl Evaluator {
             Plaintext::Bfv(coefficients) => {
                 let degree = self.context.degree();
                 let t = self.context.parameters().plain_modulus();
-                let mut lifted = zeros(primes * degree);
+                let mut lifted = Residues::zeros(primes * degree);
                 for (x, table) in lifted.chunks_exact_mut(degree).zip(self.context.tables()) {
                     let q = table.modulus();
                     for (x, &c) in x.iter_mut().zip(coefficients) {

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Evaluator;
-use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::ring::automorphism::{conjugation_element, rotation_element};
-use crate::ring::{Automorphism, primes};
+use crate::ring::{Automorphism, Residues, primes};
 use crate::scheme::{Ciphertext, EvaluationKeys, Form, Scheme};
 
 /// Automorphisms that were used, by Galois element: each has tables of N entries.
@@ -160,9 +159,9 @@ impl Evaluator {
     }
 
     /// Polynomial `part` of a at X^g.
-    fn image(&self, a: &Ciphertext, part: usize, automorphism: &Automorphism) -> Scratch {
+    fn image(&self, a: &Ciphertext, part: usize, automorphism: &Automorphism) -> Residues {
         let degree = self.context.degree();
-        let mut image = Scratch::new(a.primes() * degree);
+        let mut image = Residues::stale(a.primes() * degree);
         for (j, out) in image.chunks_exact_mut(degree).enumerate() {
             match a.form() {
                 Form::Ntt => automorphism.apply_ntt(out, a.residues(part, j)),

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::parameters::ParmsId;
-use crate::ring::{Residues, zeros};
+use crate::ring::Residues;
 
 /// How a polynomial is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,8 +41,15 @@ impl Ciphertext {
             primes,
             form,
             scale,
-            data: zeros(size * primes * degree),
+            data: Residues::zeros(size * primes * degree),
         }
+    }
+
+    /// A ciphertext whose residues are of no particular value, for results that overwrite all of them.
+    pub fn stale(context: &Context, size: usize, primes: usize, form: Form, scale: f64) -> Self {
+        let degree = context.degree();
+        let data = Residues::stale(size * primes * degree);
+        Self { parms_id: context.parms_id(primes), degree, size, primes, form, scale, data }
     }
 
     /// A ciphertext around existing residues; `None` where their number is not size x primes x N.

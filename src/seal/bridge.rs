@@ -9,7 +9,7 @@ use super::evaluator::Evaluator;
 use super::ffi::{self, DefaultPool, Owned, Saved};
 use super::wire::{self, Compression, Limits};
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, NttTable, primes, zeros};
+use crate::ring::{Modulus, NttTable, Residues, primes};
 use crate::scheme::{Ciphertext, Context, KeySwitchKey, Parameters, Plaintext, PublicKey, Scheme, SecretKey};
 
 /// SEAL's own check is off: [`Parameters::check_security`] is stricter.
@@ -344,7 +344,7 @@ impl SealSession {
             return Err(mismatch);
         };
         let known = secret_key.data();
-        let mut data = zeros(known.len() + degree);
+        let mut data = Residues::zeros(known.len() + degree);
         data[..known.len()].copy_from_slice(known);
         transfer_ternary(&known[..degree], &original.tables()[0], spare, &mut data[known.len()..]);
         Ok(SecretKey::from_data(self.context.key_parms_id(), data))

@@ -59,7 +59,7 @@ impl Fixture {
         let (size, primes) = (ciphertext.size(), ciphertext.primes());
         let (form, scale) = (ciphertext.form(), ciphertext.scale());
         // a session with a spare prime makes ciphertexts of these parameters; make sure of it
-        let data = pycrcnn::ring::residues_from(ciphertext.data());
+        let data = pycrcnn::ring::Residues::from_slice(ciphertext.data());
         let own = Ciphertext::from_data(&self.context, size, primes, form, scale, data).unwrap();
         assert_eq!(own.parms_id(), ciphertext.parms_id());
         own

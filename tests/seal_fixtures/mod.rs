@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use pycrcnn::Result;
-use pycrcnn::ring::{primes, residues_from};
+use pycrcnn::ring::{Residues, primes};
 use pycrcnn::scheme::{Ciphertext, Context, Form, Parameters, Plaintext, Scheme, SecretKey};
 use pycrcnn::seal::wire::{self, Compression, Limits};
 use pycrcnn::seal::{Object, SealSession};
@@ -171,5 +171,5 @@ pub static FIXTURES: LazyLock<[Fixture; 2]> = LazyLock::new(|| {
 pub fn ckks_plaintext(context: &Context, primes: usize, scale: f64, seed: u64) -> Plaintext {
     let residues = (0..primes * DEGREE)
         .map(|i| context.modulus(i / DEGREE).reduce(seed.wrapping_mul(i as u64 + 1).wrapping_mul(0x9e3779b97f4a7c15)));
-    Plaintext::Ckks { primes, scale, data: residues_from(&residues.collect::<Vec<_>>()) }
+    Plaintext::Ckks { primes, scale, data: Residues::from_slice(&residues.collect::<Vec<_>>()) }
 }

@@ -185,7 +185,7 @@ impl Segment {
         let first = self.check(context, inputs)?;
         let (primes, form, output_size) = (first.primes(), first.form(), self.output_size(first.size()));
         let mut outputs: Vec<Ciphertext> =
-            (0..self.outputs).map(|_| Ciphertext::zero(context, output_size, primes, form, scale)).collect();
+            (0..self.outputs).map(|_| Ciphertext::stale(context, output_size, primes, form, scale)).collect();
         self.run_into(backend, context, inputs, &mut outputs, cancellation)?;
         Ok(outputs)
     }

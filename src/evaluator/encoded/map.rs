@@ -156,7 +156,7 @@ impl EncodedMap {
 
         let mut outputs: Vec<Ciphertext> = (0..self.outputs)
             .into_par_iter()
-            .map(|_| Ciphertext::zero(&self.context, size, primes, Form::Ntt, 1.0))
+            .map(|_| Ciphertext::stale(&self.context, size, primes, Form::Ntt, 1.0))
             .collect();
         let biases: Vec<Vec<u64>> =
             self.biases.par_iter().map(|bias| scaled_plaintext(&self.context, bias, primes)).collect();

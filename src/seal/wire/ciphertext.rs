@@ -4,7 +4,7 @@ use super::envelope::{Compression, HEADER, Limits, buffer, open, put_header, sea
 use super::reader::Reader;
 use super::seeded::{SEED_SIZE, Seed};
 use crate::error::Result;
-use crate::ring::{Modulus, Residues, zeros};
+use crate::ring::{Modulus, Residues};
 use crate::scheme::{Ciphertext, Context, Form, ParmsId, Scheme};
 
 /// Why a parms_id is refused.
@@ -73,7 +73,7 @@ impl Metadata {
     pub fn allocate(&self, reader: &Reader<'_>) -> Result<Residues> {
         let seeded = self.size == 2;
         let least = self.words() as u64 * 8 / (1 + u64::from(seeded));
-        reader.expect_bytes(least).map(|()| zeros(self.words()))
+        reader.expect_bytes(least).map(|()| Residues::zeros(self.words()))
     }
 
     /// Reads the array into a buffer of [`words`](Metadata::words); what is given by a seed is expanded.

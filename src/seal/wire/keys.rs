@@ -9,7 +9,7 @@ use super::envelope::{Compression, HEADER, Limits, buffer, open, put_header, sea
 use super::plaintext;
 use super::reader::Reader;
 use crate::error::{Error, Result};
-use crate::ring::zeros;
+use crate::ring::Residues;
 use crate::scheme::{Context, Form, KeySwitchKey, PublicKey, SecretKey};
 
 /// Reads a secret key. Decompressed bytes are wiped; `bytes` are the caller's to wipe.
@@ -23,7 +23,7 @@ pub fn read_secret_key(context: &Context, bytes: &[u8], limits: Limits) -> Resul
     reader.expect("number of residues", (degree * primes) as u64)?;
     reader.expect("scale, as bits,", 1f64.to_bits())?;
     reader.expect_array(degree * primes)?;
-    let mut data = zeros(degree * primes);
+    let mut data = Residues::zeros(degree * primes);
     let outcome = match reader.residues(&mut data, degree, context.tables().iter().map(|table| table.modulus())) {
         Ok(()) => reader.finish(),
         Err(error) => Err(error),
@@ -130,7 +130,7 @@ fn read_row(reader: &mut Reader<'_>, context: &Context) -> Result<Option<KeySwit
     let least = wanted * ciphertext::seeded_object_size(context.key_primes(), context.degree());
     reader.expect_bytes(least as u64)?;
     let entry = public_key_metadata(context).words();
-    let mut data = zeros(wanted * entry);
+    let mut data = Residues::zeros(wanted * entry);
     for entry in data.chunks_exact_mut(entry) {
         let inner = reader.inner_header()?;
         read_key_members(reader, context, entry)?;

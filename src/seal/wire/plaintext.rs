@@ -4,7 +4,7 @@ use super::ciphertext::{FOREIGN, put_array, put_words};
 use super::envelope::{Compression, HEADER, Limits, buffer, open, seal};
 use super::reader::Reader;
 use crate::error::{Error, Result};
-use crate::ring::zeros;
+use crate::ring::Residues;
 use crate::scheme::{Context, ParmsId, Plaintext, Scheme};
 
 /// Bytes of the members before the array: parms_id, count, scale.
@@ -68,7 +68,7 @@ fn read_residues(reader: &mut Reader<'_>, context: &Context, parms_id: ParmsId) 
         return Err(reader.malformed(8, format!("scale {scale} is not positive and finite")));
     }
     reader.expect_array(words)?;
-    let mut data = zeros(words);
+    let mut data = Residues::zeros(words);
     reader.residues(&mut data, context.degree(), (0..primes).map(|j| context.modulus(j)))?;
     Ok(Plaintext::Ckks { primes, scale, data })
 }
@@ -83,7 +83,7 @@ pub fn write_plaintext(context: &Context, plaintext: &Plaintext, compression: Co
     }
     let (parms_id, scale, data) = match plaintext {
         Plaintext::Bfv(coefficients) => (COEFFICIENT_FORM, 1.0, coefficients.as_slice()),
-        Plaintext::Ckks { primes, scale, data } => (context.parms_id(*primes), *scale, data.as_slice()),
+        Plaintext::Ckks { primes, scale, data } => (context.parms_id(*primes), *scale, &**data),
     };
     let mut out = buffer(object_size(data.len()) - HEADER);
     put_members(&mut out, parms_id, scale, data);

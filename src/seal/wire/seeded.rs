@@ -5,7 +5,7 @@ use super::ciphertext::{Metadata, put_array, put_words, seeded_object_size};
 use super::envelope::{Compression, HEADER, Limits, buffer, open, put_header, seal};
 use super::reader::Reader;
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, Residues, zeros};
+use crate::ring::{Modulus, Residues};
 use crate::scheme::{Ciphertext, Context, Form, ParmsId};
 use crate::seal::blake2xb;
 
@@ -79,7 +79,7 @@ impl SeededCiphertext {
         if self.c0.len() != per_polynomial {
             return Err(mismatch());
         }
-        let mut data = zeros(2 * per_polynomial);
+        let mut data = Residues::zeros(2 * per_polynomial);
         let (c0, c1) = data.split_at_mut(per_polynomial);
         c0.copy_from_slice(&self.c0);
         self.seed.expand(context.degree(), (0..primes).map(|j| context.modulus(j)), c1)?;
@@ -100,7 +100,7 @@ pub fn read_seeded_ciphertext(context: &Context, bytes: &[u8], limits: Limits) -
         return Err(reader.malformed(0, format!("{size} polynomials; a seeded ciphertext has two")));
     }
     reader.expect_array(primes * degree)?;
-    let mut c0 = zeros(primes * degree);
+    let mut c0 = Residues::zeros(primes * degree);
     reader.residues(&mut c0, degree, (0..primes).map(|j| context.modulus(j)))?;
     let seed = Seed::read(&mut reader)?;
     reader.finish()?;
