@@ -21,6 +21,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::encryption::PlainScaling;
 use crate::error::{Error, Result};
 use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
@@ -38,7 +39,6 @@ mod tensor;
 
 use extended::ProductBase;
 use levels::DivideByPrime;
-use plain::PlainScaling;
 
 /// Evaluates operations on the ciphertexts of one context; it holds no key and can be shared by threads.
 #[derive(Debug)]

@@ -5,52 +5,10 @@
 //! except for a plaintext with a single non-zero coefficient and t below every prime, where it
 //! multiplies by c itself and loses about log2 t bits of noise budget.
 
-use num_bigint::BigUint;
-
-use super::{Evaluator, modulus_product};
+use super::Evaluator;
 use crate::error::{Error, Result};
-use crate::ring::{Kernels, Modulus, Residues};
-use crate::scheme::{Ciphertext, Context, Form, Plaintext, Scheme};
-
-/// What the factor q/t of a BFV level is made of: q = floor(q/t) t + (q mod t).
-#[derive(Debug)]
-pub(super) struct PlainScaling {
-    /// floor(q/t) modulo each prime
-    quotient: Vec<u64>,
-    /// q mod t
-    remainder: u64,
-    /// t
-    plain_modulus: u64,
-}
-
-impl PlainScaling {
-    /// The constants of the level with `primes` primes; none for CKKS.
-    pub(super) fn new(context: &Context, primes: usize) -> Option<Self> {
-        let plain_modulus = context.parameters().plain_modulus();
-        if context.parameters().scheme() != Scheme::Bfv {
-            return None;
-        }
-        let q = modulus_product(context, primes);
-        let low_word = |x: BigUint| x.iter_u64_digits().next().unwrap_or(0);
-        let quotient = &q / plain_modulus;
-        Some(Self {
-            quotient: (0..primes).map(|j| low_word(&quotient % context.modulus(j).value())).collect(),
-            remainder: low_word(q % plain_modulus),
-            plain_modulus,
-        })
-    }
-
-    /// floor((q mod t) m / t + 1/2): with floor(q/t) m, the nearest integer to q m / t (ties upwards).
-    fn correction(&self, m: u64) -> u64 {
-        let t = u128::from(self.plain_modulus);
-        ((u128::from(m) * u128::from(self.remainder) + t.div_ceil(2)) / t) as u64
-    }
-
-    /// round(q m / t) modulo prime number j.
-    fn scale(&self, q: Modulus, j: usize, m: u64, correction: u64) -> u64 {
-        q.reduce_wide(u128::from(m) * u128::from(self.quotient[j]) + u128::from(correction))
-    }
-}
+use crate::ring::{Kernels, Residues};
+use crate::scheme::{Ciphertext, Form, Plaintext};
 
 impl Evaluator {
     /// a + p.
@@ -59,7 +17,7 @@ impl Evaluator {
     /// [`Error::ParametersMismatch`], [`Error::OperandMismatch`] where levels, forms or scales differ.
     pub fn add_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
         let mut sum = a.clone();
-        self.combine_plain("add a plaintext", &mut sum, p, Modulus::add, Kernels::add_assign)?;
+        self.combine_plain("add a plaintext", &mut sum, p, Kernels::add_assign)?;
         Ok(sum)
     }
 
@@ -69,7 +27,7 @@ impl Evaluator {
     /// As [`add_plain`](Evaluator::add_plain).
     pub fn sub_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
         let mut difference = a.clone();
-        self.combine_plain("subtract a plaintext", &mut difference, p, Modulus::sub, Kernels::sub_assign)?;
+        self.combine_plain("subtract a plaintext", &mut difference, p, Kernels::sub_assign)?;
         Ok(difference)
     }
 
@@ -78,28 +36,26 @@ impl Evaluator {
         operation: &'static str,
         a: &mut Ciphertext,
         p: &Plaintext,
-        value: impl Fn(Modulus, u64, u64) -> u64,
         row: impl Fn(&Kernels, &mut [u64], &[u64]),
     ) -> Result<()> {
         self.check_plain(operation, a, p)?;
         self.check_form(operation, a)?;
-        match (p, &self.level(a.primes()).scaling) {
+        let scaled;
+        let addend: &[u64] = match (p, &self.level(a.primes()).scaling) {
             (Plaintext::Ckks { scale, data, .. }, _) => {
                 self.check_scales(operation, a.scale(), *scale)?;
-                for (j, y) in data.chunks_exact(self.context.degree()).enumerate() {
-                    row(self.context.tables()[j].kernels(), a.residues_mut(0, j), y);
-                }
+                data
             }
             (Plaintext::Bfv(coefficients), Some(scaling)) => {
-                let corrections: Vec<u64> = coefficients.iter().map(|&m| scaling.correction(m)).collect();
-                for j in 0..a.primes() {
-                    let q = self.context.modulus(j);
-                    for ((x, &m), &correction) in a.residues_mut(0, j).iter_mut().zip(coefficients).zip(&corrections) {
-                        *x = value(q, *x, scaling.scale(q, j, m, correction));
-                    }
-                }
+                let mut polynomial = Residues::zeros(a.primes() * self.context.degree());
+                scaling.add(coefficients, &mut polynomial);
+                scaled = polynomial;
+                &scaled
             }
             (Plaintext::Bfv(_), None) => return Err(Error::ParametersMismatch { operation, object: "plaintext" }),
+        };
+        for (j, y) in addend.chunks_exact(self.context.degree()).enumerate() {
+            row(self.context.tables()[j].kernels(), a.residues_mut(0, j), y);
         }
         Ok(())
     }

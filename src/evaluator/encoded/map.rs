@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::{Kernel, SPAN, TILES, Terms, Tile};
+use crate::encryption::PlainScaling;
 use crate::error::{Error, Result};
 use crate::ring::Modulus;
 use crate::ring::backend::Backend;
@@ -292,28 +293,25 @@ fn monomial(context: &Context, exponent: usize) -> Vec<u64> {
     data
 }
 
-/// round(q m / t) for a sparse plaintext m, in NTT form modulo the first `primes` primes (SEAL's
-/// scaling: floor(q / t) m + floor(((q mod t) m + floor((t + 1) / 2)) / t)).
+/// round(q m / t) for a sparse plaintext m, in NTT form modulo the first `primes` primes; nothing for zero.
 fn scaled_plaintext(context: &Context, plaintext: &SparsePolynomial, primes: usize) -> Vec<u64> {
+    let (Ok(t), Some(scaling)) =
+        (Modulus::new(context.parameters().plain_modulus()), PlainScaling::new(context, primes))
+    else {
+        return Vec::new();
+    };
     if plaintext.terms.is_empty() {
         return Vec::new();
     }
-    let t = Modulus::new(context.parameters().plain_modulus()).expect("BFV parameters have a valid plaintext modulus");
-    let q =
-        context.tables()[..primes].iter().fold(num_bigint::BigUint::from(1u32), |q, table| q * table.modulus().value());
-    let (quotient, remainder) = (&q / t.value(), (&q % t.value()).iter_u64_digits().next().unwrap_or(0));
-    let mut data = vec![0; context.degree() * primes];
-    for (residues, table) in data.chunks_exact_mut(context.degree()).zip(context.tables()) {
-        let modulus = table.modulus();
-        let quotient = (&quotient % modulus.value()).iter_u64_digits().next().unwrap_or(0);
-        for &(exponent, coefficient) in &plaintext.terms {
-            let m = t.reduce_signed(coefficient);
-            let rounded =
-                (u128::from(remainder) * u128::from(m) + u128::from(t.value().div_ceil(2))) / u128::from(t.value());
-            let value = modulus.add(modulus.mul(quotient, modulus.reduce(m)), modulus.reduce_wide(rounded));
-            let slot = &mut residues[exponent as usize];
-            *slot = modulus.add(*slot, value);
-        }
+    let degree = context.degree();
+    let mut message = vec![0; degree];
+    for &(exponent, coefficient) in &plaintext.terms {
+        let slot = &mut message[exponent as usize];
+        *slot = t.add(*slot, t.reduce_signed(coefficient));
+    }
+    let mut data = vec![0; degree * primes];
+    scaling.add(&message, &mut data);
+    for (residues, table) in data.chunks_exact_mut(degree).zip(context.tables()) {
         table.forward(residues);
     }
     data
