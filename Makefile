@@ -24,8 +24,10 @@ check: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/rust-components
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest pycrcnn._native
 
+# Kernels are tested on every backend that the machine has; what is built on them, on the slowest too.
 test-rust: $(STAMPS)/system
 	cargo test --release
+	PYCRCNN_BACKEND=portable cargo test --release --test evaluator --test encryption --test batched
 
 test-python: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch
 	$(BIN)/pytest
