@@ -41,11 +41,18 @@ pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The most threads that a pool may have.
+pub const MAX_THREADS: usize = 1024;
+
 /// Runs `work` on a pool of `threads` threads (0: all cores).
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] where the operating system refuses the threads.
+/// [`Error::InvalidArgument`] for more than [`MAX_THREADS`], or where the operating system refuses the threads.
 pub fn install<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    if threads > MAX_THREADS {
+        let reason = format!("{threads}; at most {MAX_THREADS} are useful, and 0 stands for all cores");
+        return Err(Error::InvalidArgument { name: "threads", reason });
+    }
     Ok(pool(if threads == 0 { default_threads() } else { threads })?.install(work))
 }
 
@@ -72,4 +79,23 @@ fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
             Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") }
         })?;
     Ok(pools.by_size.entry(threads).or_insert(Arc::new(pool)).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_threads_are_refused_before_any_is_started() {
+        assert_eq!(install(MAX_THREADS + 1, || ()).unwrap_err().code(), "invalid-argument");
+        assert_eq!(install(2, rayon::current_num_threads), Ok(2));
+    }
+
+    #[test]
+    fn cancelled_work_stops_at_its_next_check() {
+        let cancellation = Cancellation::new();
+        assert_eq!(cancellation.check(), Ok(()));
+        cancellation.clone().cancel();
+        assert_eq!(cancellation.check(), Err(Error::Interrupted));
+    }
 }

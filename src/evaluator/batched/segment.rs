@@ -400,7 +400,7 @@ impl<'a> Pass<'a> {
             offset: offset + TILE,
             batch: inputs.len().div_ceil(self.blocks().max(1)),
         };
-        for stage in &self.stages {
+        for (i, stage) in self.stages.iter().enumerate() {
             let (next_values, next_size) = Self::shape_after(stage, values, size);
             let (current, next) = (&panels.current[..values * size], &mut panels.next[..next_values * next_size]);
             match stage {
@@ -408,6 +408,8 @@ impl<'a> Pass<'a> {
                     let affine = AffineStage { pass: self, matrix, products, bias, first, size };
                     if *squared {
                         affine.squared(current, next, &mut upcoming)
+                    } else if i + 1 == self.stages.len() {
+                        return affine.stored(current, outputs, offset, &mut upcoming);
                     } else {
                         affine.plain(current, next, &mut upcoming)
                     }
@@ -457,6 +459,9 @@ impl Upcoming<'_> {
     }
 }
 
+/// The places of a block's sums in a buffer of their own.
+const OWN_PLACES: [u32; BLOCK_ROWS] = [0, 1, 2, 3, 4];
+
 /// An affine stage on one tile.
 struct AffineStage<'a> {
     pass: &'a Pass<'a>,
@@ -480,15 +485,30 @@ impl AffineStage<'_> {
         }
     }
 
+    /// Sums, to the outputs: the memory is busy with one block while the next is computed.
+    fn stored(&self, current: &[Tile], outputs: &mut [&mut [u64]], offset: usize, upcoming: &mut Upcoming<'_>) {
+        let Pass { backend, prime, .. } = self.pass;
+        let mut sums = [Tile::ZERO; BLOCK_ROWS];
+        for (block, products) in self.matrix.blocks().zip(self.products) {
+            upcoming.prefetch();
+            for poly in 0..self.size {
+                self.sums(block, products, poly, current, &mut sums, &OWN_PLACES[..block.rows.len()]);
+                for (sum, &row) in sums.iter().zip(block.rows) {
+                    let output = &mut outputs[row as usize * self.size + poly];
+                    kernel::store(*backend, prime, sum, &mut output[offset..offset + TILE]);
+                }
+            }
+        }
+    }
+
     /// Squares of sums, to their places in `next`: the sums of a block stay in the L1 cache.
     fn squared(&self, current: &[Tile], next: &mut [Tile], upcoming: &mut Upcoming<'_>) {
-        const AT: [u32; BLOCK_ROWS] = [0, 1, 2, 3, 4];
         let rows = self.matrix.rows();
         let mut sums = vec![Tile::ZERO; self.size * BLOCK_ROWS];
         for (block, products) in self.matrix.blocks().zip(self.products) {
             upcoming.prefetch();
             for (poly, sums) in sums.chunks_exact_mut(BLOCK_ROWS).enumerate() {
-                self.sums(block, products, poly, current, sums, &AT[..block.rows.len()]);
+                self.sums(block, products, poly, current, sums, &OWN_PLACES[..block.rows.len()]);
             }
             for (o, &row) in block.rows.iter().enumerate() {
                 kernel::square(
