@@ -44,7 +44,7 @@ def no_fashion_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
 
 def shown(page: str, label: str) -> list[str]:
     """The rows with a label, each on one line."""
-    rows = re.findall(rf"^{label} +(.*\n(?: {{11}}.*\n)*)", page, re.MULTILINE)
+    rows = re.findall(rf"^{label:<11}(.*\n(?: {{11}}.*\n)*)", page, re.MULTILINE)
     return [" ".join(row.split()) for row in rows]
 
 
