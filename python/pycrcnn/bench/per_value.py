@@ -31,6 +31,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     unpack, ciphertexts = timed(arguments.repeats, lambda: fused_native.unpack(encrypted.parts[0], threads))
     evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(ciphertexts, threads))
     evaluate, answer = timed(arguments.repeats, lambda: fused_native.run(ciphertexts, threads))
+    seconds = summary("evaluate_s", evaluate)
     packed = fused_native.pack(answer, threads)
     decrypt, logits = timed(arguments.repeats, lambda: fused_native.decrypt(keys.secret, answer, threads))
     clear = fused.predict(image)[0]
@@ -55,9 +56,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         **summary("keygen_s", keygen),
         **summary("encrypt_s", encrypt),
         **summary("unpack_s", unpack),
-        **summary("evaluate_s", evaluate),
+        **seconds,
         **summary("evaluate_layers_s", evaluate_layers),
         **summary("decrypt_s", decrypt),
+        "images_per_s": 1 / seconds["evaluate_s"],
         "bytes_up": encrypted.nbytes,
         "bytes_down": len(packed),
         "bytes_keys": 0,
