@@ -21,9 +21,9 @@ from pycrcnn.functional.average_pool import AveragePoolLayer
 from pycrcnn.functional.flatten_layer import FlattenLayer
 from pycrcnn.functional.padding import apply_padding
 from pycrcnn.functional.rencryption_layer import RencryptionLayer
-from pycrcnn.functional.square_layer import SquareLayer, square
+from pycrcnn.functional.square_layer import SquareLayer, square, square2d
 from pycrcnn.he.HE import MockHE
-from pycrcnn.linear.linear_layer import LinearLayer
+from pycrcnn.linear.linear_layer import LinearLayer, linear_multiply
 from pycrcnn.pyfhel import PyCtxt, Pyfhel
 
 Array = NDArray[np.float64]
@@ -163,6 +163,25 @@ def test_linear(fractional: Pyfhel, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(cr.decrypt_matrix(fractional, result), values @ weights.T + bias, atol=1e-6)
     without = LinearLayer(fractional, cr.encode_matrix(fractional, weights))(encrypted)
     np.testing.assert_allclose(cr.decrypt_matrix(fractional, without), values @ weights.T, atol=1e-6)
+
+
+def test_names_of_early_scripts(fractional: Pyfhel) -> None:
+    row, square_matrix = np.array([6.0, -0.5]), np.array([[9.0, -4.0], [0.25, 2.0]])
+    assert cr.decode_vector(fractional, cr.encode_vector(fractional, row)).tolist() == row.tolist()
+    for encode, encrypt, decrypt in [
+        (cr.encode_matrix_2x2, cr.encrypt_matrix_2x2, cr.decrypt_matrix_2x2),
+        (cr.encode_matrix_2d, cr.encrypt_matrix_2d, cr.decrypt_matrix_2d),
+    ]:
+        encrypted = encrypt(fractional, square_matrix)
+        np.testing.assert_array_equal(decrypt(fractional, encrypted), square_matrix)
+        np.testing.assert_array_equal(cr.decode_matrix_2d(fractional, encode(fractional, square_matrix)), square_matrix)
+        product = linear_multiply(fractional, encrypted, encode(fractional, np.array([[1, 4], [-2, 0], [0, 8]])))
+        np.testing.assert_array_equal(decrypt(fractional, product), [[-7, -18, -32], [8.25, -0.5, 16]])
+        np.testing.assert_array_equal(decrypt(fractional, square2d(fractional, encrypted)), square_matrix**2)
+    pooled = avg.avg_pool2d(fractional, cr.encrypt_matrix(fractional, [[[[8, 4, 0], [-4, 0, 20]]]]), 2, 1)
+    np.testing.assert_array_equal(cr.decrypt_matrix(fractional, pooled), [[[[2, 6]]]])
+    whole = avg._avg(fractional, cr.encrypt_matrix_2x2(fractional, square_matrix), 1, 2)
+    np.testing.assert_array_equal(cr.decrypt_matrix_2x2(fractional, whole), [[9]])
 
 
 def test_weights_can_be_exchanged_as_a_whole(fractional: Pyfhel) -> None:

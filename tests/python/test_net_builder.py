@@ -83,6 +83,7 @@ def test_layers_keep_the_attributes_of_their_originals(fractional: Pyfhel) -> No
         assert np.allclose(original.bias.detach(), decode_matrix(fractional, layer.bias))
     with pytest.raises(InvalidValueError, match="rencrypt_positions"):
         build_from_pytorch(fractional, net, [7])
+    assert isinstance(build_from_pytorch(fractional, net[:2], 1)[1], RencryptionLayer)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,21 @@ from typing import Any
 
 from pycrcnn._engine import engine_of
 
-__all__ = ["decode_matrix", "decrypt_matrix", "encode_matrix", "encrypt_matrix"]
+__all__ = [
+    "decode_matrix",
+    "decode_matrix_2d",
+    "decode_vector",
+    "decrypt_matrix",
+    "decrypt_matrix_2d",
+    "decrypt_matrix_2x2",
+    "encode_matrix",
+    "encode_matrix_2d",
+    "encode_matrix_2x2",
+    "encode_vector",
+    "encrypt_matrix",
+    "encrypt_matrix_2d",
+    "encrypt_matrix_2x2",
+]
 
 
 def encode_matrix(HE: Any, matrix: Any) -> Any:
@@ -77,3 +91,10 @@ def decrypt_matrix(HE: Any, matrix: Any) -> Any:
         Without the secret key.
     """
     return engine_of(HE).decrypt(matrix)
+
+
+# PyCrCNN's early scripts have a name for each rank.
+encode_vector = encode_matrix_2d = encode_matrix_2x2 = encode_matrix
+decode_vector = decode_matrix_2d = decode_matrix
+encrypt_matrix_2d = encrypt_matrix_2x2 = encrypt_matrix
+decrypt_matrix_2d = decrypt_matrix_2x2 = decrypt_matrix

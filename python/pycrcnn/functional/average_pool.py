@@ -11,7 +11,7 @@ from pycrcnn._arrays import as_pair
 from pycrcnn._engine import engine_of
 from pycrcnn._layers import AffineLayer, image_batch
 
-__all__ = ["AveragePoolLayer"]
+__all__ = ["AveragePoolLayer", "avg_pool2d"]
 
 
 class AveragePoolLayer(AffineLayer):
@@ -67,6 +67,11 @@ def window_sums(
     """The map from images ``[channels, y, x]`` to their window sums times a weight: one filter a channel."""
     filters = np.full((shape[0], 1, *kernel_size), weight)
     return _native.AffineMap.conv2d(shape, filters, None, stride, padding, (1, 1), shape[0])
+
+
+def avg_pool2d(HE: Any, images: Any, kernel_size: Any, stride: Any) -> Any:
+    """Pools ``[n, channels, y, x]`` as :class:`AveragePoolLayer` does; the name of PyCrCNN's early scripts."""
+    return AveragePoolLayer(HE, kernel_size, stride)(images)
 
 
 def _avg(HE: Any, image: Any, kernel_size: Any, stride: Any) -> Any:

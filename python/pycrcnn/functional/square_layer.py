@@ -7,7 +7,7 @@ from typing import Any
 from pycrcnn._arrays import as_tensor
 from pycrcnn._engine import engine_of
 
-__all__ = ["SquareLayer", "square"]
+__all__ = ["SquareLayer", "square", "square2d"]
 
 
 class SquareLayer:
@@ -36,3 +36,7 @@ class SquareLayer:
 def square(HE: Any, image: Any) -> Any:
     """Squares each value of an array, in one call of the native module."""
     return engine_of(HE).square(as_tensor(image, "image"))
+
+
+# PyCrCNN's early scripts have a name for arrays of rank 2.
+square2d = square

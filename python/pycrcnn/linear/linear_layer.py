@@ -8,7 +8,7 @@ from pycrcnn import _native
 from pycrcnn._engine import engine_of
 from pycrcnn._layers import WeightedLayer, image_batch
 
-__all__ = ["LinearLayer"]
+__all__ = ["LinearLayer", "linear_multiply"]
 
 
 class LinearLayer(WeightedLayer):
@@ -40,3 +40,8 @@ class LinearLayer(WeightedLayer):
         t = image_batch(t, (2,), "LinearLayer")
         affine_map = self._cached(None, lambda: _native.AffineMap.linear(self._weights, self._bias))
         return engine_of(self.HE).affine(affine_map, t)
+
+
+def linear_multiply(HE: Any, t: Any, weights: Any) -> Any:
+    """Maps ``[n, in]`` to ``[n, out]`` by weights ``[out, in]``; the name of PyCrCNN's early scripts."""
+    return LinearLayer(HE, weights)(t)

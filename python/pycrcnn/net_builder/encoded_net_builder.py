@@ -21,7 +21,7 @@ from pycrcnn.models import Model
 __all__ = ["build_from_pytorch"]
 
 
-def build_from_pytorch(HE: Any, net: Any, rencrypt_positions: Sequence[int] = ()) -> list[Any]:
+def build_from_pytorch(HE: Any, net: Any, rencrypt_positions: int | Sequence[int] = ()) -> list[Any]:
     """Encoded layers that compute what a PyTorch network computes.
 
     Parameters
@@ -31,7 +31,7 @@ def build_from_pytorch(HE: Any, net: Any, rencrypt_positions: Sequence[int] = ()
     net : torch.nn.Sequential or pycrcnn.models.Model
         Of ``Conv2d``, ``Conv1d``, ``Linear``, ``AvgPool2d``, ``Flatten``, a ``Square`` of your own, nested
         ``Sequential``; ``Identity`` and ``Dropout`` are left out. Any iterable of layers will do.
-    rencrypt_positions : sequence of int, optional
+    rencrypt_positions : int or sequence of int, optional
         A position p puts a re-encryption layer at index p of the result.
 
     Returns
@@ -45,7 +45,8 @@ def build_from_pytorch(HE: Any, net: Any, rencrypt_positions: Sequence[int] = ()
         For a layer that cannot run on encrypted numbers, such as ReLU: it names the layer and what to use.
     """
     layers = [_build(HE, layer) for layer in _flattened(net)]
-    for position in rencrypt_positions:
+    positions = [rencrypt_positions] if isinstance(rencrypt_positions, int) else rencrypt_positions
+    for position in positions:
         if not 0 <= position <= len(layers):
             raise InvalidValueError(f"rencrypt_positions: {position} is outside of 0 to {len(layers)}")
         layers.insert(position, RencryptionLayer(HE))
