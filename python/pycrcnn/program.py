@@ -19,21 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
-from pycrcnn.errors import FormatError, InvalidValueError, ShapeError, UnsupportedError
+from pycrcnn._network import image_shape, native_network, real_array, whole_number
+from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, ShapeError, UnsupportedError
 from pycrcnn.models import Layer, Model
-from pycrcnn.pyfhel._parameters import warn_if_insecure, whole_modulus
+from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
 
 __all__ = ["Answer", "EncryptedImages", "FractionalParameters", "Keys", "Program", "compile"]
 
 Layout = Literal["batched", "per-value"]
 
-_REPLACEMENTS = {"relu": "a square, and retrain", "max_pool2d": "average pooling, and retrain"}
+#: More threads than any machine has; the native code refuses absurd numbers below that.
+_MOST_THREADS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class FractionalParameters:
 class EncryptedImages:
     """Packed ciphertexts of some images, one element of `parts` for each run of the program."""
 
-    parts: tuple[bytes, ...]
+    parts: tuple[bytes, ...] = field(repr=False)
     images: int
 
     @property
@@ -120,7 +122,7 @@ def compile(  # noqa: A001 - the field's word for it
     ------
     UnsupportedError
         A layer cannot be evaluated on ciphertexts; the message says what to use in its place.
-    ParameterError, InvalidValueError, ShapeError
+    ParameterError, InvalidValueError, InvalidTypeError, ShapeError
         The arguments do not fit.
 
     Warns
@@ -131,13 +133,21 @@ def compile(  # noqa: A001 - the field's word for it
     if isinstance(model, Model):
         layers, shape = model.layers, tuple(model.input_shape)
     else:
+        if isinstance(model, str | bytes) or not isinstance(model, Sequence):
+            raise InvalidTypeError(f"model: pycrcnn.models.load(...) or a list of layers is needed, not {model!r}")
         if input_shape is None:
             raise InvalidValueError("input_shape: give the shape of one image, such as (1, 28, 28)")
-        layers, shape = tuple(model), tuple(input_shape)
-    network = _network(layers, shape)
+        layers, shape = tuple(model), image_shape(input_shape)
+    whole_number("threads", threads, 0, _MOST_THREADS)
+    if security not in (128, 192, 256):
+        raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
+    network = native_network(layers, shape)
     if layout == "batched":
         if calibration is None:
             raise InvalidValueError("calibration: the batched layout needs example images to know the ranges of values")
+        if parameters is not None:
+            raise InvalidValueError("parameters: the batched layout chooses its own; leave them out")
+        whole_number("precision", precision, 1, 30)
         examples = _images(calibration, shape)
         batched = _native.BatchedProgram(network, examples.reshape(-1), security, precision, threads)
         return Program(network, batched, batched.context, "batched", batched.capacity, threads)
@@ -185,10 +195,17 @@ class Program:
 
         Raises
         ------
-        FormatError, KeyMismatchError
+        FormatError, KeyMismatchError, ShapeError
             The bytes are damaged or were made for another program.
+        InvalidTypeError
+            They are no encrypted images.
         """
-        return Answer(tuple(self._run(part) for part in images.parts), images.images)
+        if not isinstance(images, EncryptedImages) or isinstance(images, Answer):
+            raise InvalidTypeError(f"images as keys.encrypt gives them are needed, not {type(images).__name__}")
+        return Answer(tuple(self._run(part) for part in _parts(images, self.capacity)), images.images)
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("a program is not pickled: compile it where it runs")
 
     def _run(self, part: bytes) -> bytes:
         answer = self.native.run(self.native.unpack(part, self.threads), self.threads)
@@ -223,6 +240,9 @@ class Keys:
     program: Program = field(repr=False)
     secret: _native.SecretKey = field(repr=False)
 
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("keys are not pickled: the secret key stays in the process that made it")
+
     def encrypt(self, images: ArrayLike) -> EncryptedImages:
         """Encrypt images, as many in one part as the program takes in one run.
 
@@ -232,7 +252,7 @@ class Keys:
 
         Raises
         ------
-        ShapeError, EncodingError
+        ShapeError, EncodingError, InvalidTypeError
             The images have another shape, or hold numbers that cannot be encoded.
         """
         program = self.program
@@ -251,13 +271,18 @@ class Keys:
         Raises
         ------
         NoiseBudgetError
-            Noise has made the answer undecryptable.
+            Noise has made the answer undecryptable, numbers have outgrown the parameters, or the keys are other ones.
         FormatError
             The bytes are damaged.
+        InvalidTypeError
+            They are no answer.
         """
+        if not isinstance(answer, Answer):
+            raise InvalidTypeError(f"an answer is needed, as program.run gives it, not {type(answer).__name__}")
         program = self.program
+        parts = _parts(answer, program.capacity)
         answers = []
-        for start, part in zip(range(0, answer.images, program.capacity), answer.parts, strict=True):
+        for start, part in zip(range(0, answer.images, program.capacity), parts, strict=True):
             ciphertexts = program.native.unpack(part, program.threads)
             if len(ciphertexts) != np.prod(program.network.output_shape):
                 raise FormatError(f"the answer has {len(ciphertexts)} ciphertexts; was it made by another program?")
@@ -270,56 +295,31 @@ class Keys:
 
 
 def _images(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    try:
-        values = np.ascontiguousarray(images, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"images: real numbers are needed ({error})") from error
+    values = real_array("images", images)
     if values.ndim != len(shape) + 1 or values.shape[1:] != shape or len(values) == 0:
         raise ShapeError(f"images: an array [n, {', '.join(map(str, shape))}] is needed, got {list(values.shape)}")
     return values
 
 
-def _network(layers: Sequence[Layer], shape: tuple[int, ...]) -> _native.Network:
-    operations: list[tuple[str, _native.AffineMap | list[float]]] = []
-    current = list(shape)
-    for index, layer in enumerate(layers):
-        kind = layer["type"]
-        name = f"{index} {kind}"
-        if kind == "square":
-            operations.append((name, [0.0, 0.0, 1.0]))
-            continue
-        if kind == "conv2d":
-            affine_map = _native.AffineMap.conv2d(
-                _image_shape(current, name),
-                layer["weight"],
-                layer.get("bias"),
-                list(layer.get("stride", (1, 1))),
-                list(layer.get("padding", (0, 0))),
-            )
-        elif kind == "avg_pool2d":
-            kernel = list(layer["kernel"])
-            affine_map = _native.AffineMap.avg_pool2d(
-                _image_shape(current, name), kernel, list(layer.get("stride", kernel))
-            )
-        elif kind == "flatten":
-            affine_map = _native.AffineMap.flatten(current)
-        elif kind == "linear":
-            affine_map = _native.AffineMap.linear(layer["weight"], layer.get("bias"))
-        else:
-            advice = _REPLACEMENTS.get(kind, "a convolution, average pooling, a fully connected layer or a square")
-            raise UnsupportedError(f"layer {name} cannot be evaluated on ciphertexts: replace it by {advice}")
-        operations.append((name, affine_map))
-        current = list(affine_map.output_shape)
-    return _native.Network(list(shape), operations)
-
-
-def _image_shape(shape: list[int], name: str) -> list[int]:
-    if len(shape) != 3:
-        raise ShapeError(f"layer {name} takes images [channels, height, width], got values of shape {shape}")
-    return shape
+def _parts(encrypted: EncryptedImages, capacity: int) -> tuple[bytes, ...]:
+    """The parts, if they are as many as the images need."""
+    images = whole_number("images", encrypted.images, 1, 2**63 - 1)
+    parts = encrypted.parts
+    if not isinstance(parts, tuple) or not all(isinstance(part, bytes) for part in parts):
+        raise InvalidTypeError("parts: a tuple of bytes is needed")
+    if len(parts) != -(-images // capacity):
+        raise FormatError(f"{images} images in {len(parts)} parts of at most {capacity}: some are missing or too many")
+    return parts
 
 
 def _fractional_context(parameters: FractionalParameters, security: int) -> _native.Context:
+    if not isinstance(parameters, FractionalParameters):
+        raise InvalidTypeError(f"parameters: pycrcnn.FractionalParameters are needed, not {parameters!r}")
+    checked_degree(parameters.m)
+    checked_integer("p", parameters.p, 2, 2**61 - 1)
+    checked_integer("base", parameters.base, 2, 2**31)
+    checked_integer("integer_digits", parameters.integer_digits, 1, parameters.m)
+    checked_integer("fraction_digits", parameters.fraction_digits, 1, parameters.m)
     context = _native.Context.bfv(parameters.m, whole_modulus(parameters.m, 128), parameters.p)
     warn_if_insecure(context, security)
     return context

@@ -142,7 +142,9 @@ impl FractionalEncoder {
         let t = self.plain_modulus();
         let outer = |coefficient: u64| 4 * u128::from(coefficient.min(t - coefficient)) >= u128::from(t);
         // A modulus hardly larger than the base has even the digits of one number in its outer half.
-        if t / self.base.base() >= 8 && super::bfv_coefficients(plaintext, self.degree, t)?.iter().any(|&c| outer(c)) {
+        let wrapped =
+            t / self.base.base() >= 8 && super::bfv_coefficients(plaintext, self.degree, t)?.iter().any(|&c| outer(c));
+        if wrapped || !value.is_finite() {
             return Err(Error::ScaleOutOfRange {
                 operation: "decode",
                 reason: format!(
@@ -260,7 +262,11 @@ mod tests {
             let decoded = encoder.decode_checked(&Plaintext::Bfv(vec![1, coefficient]));
             assert_eq!(decoded.is_ok(), fits, "{coefficient}: {decoded:?}");
         }
-        assert_eq!(encoder.decode_checked(&Plaintext::Bfv(vec![26])).unwrap_err().code(), "scale-out-of-range");
+        // X^2000 is 2^2000.
+        for coefficients in [vec![26], [vec![0; 2000], vec![1]].concat()] {
+            let error = encoder.decode_checked(&Plaintext::Bfv(coefficients)).unwrap_err();
+            assert_eq!(error.code(), "scale-out-of-range");
+        }
     }
 
     proptest! {

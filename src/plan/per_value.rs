@@ -20,6 +20,9 @@ use crate::network::{Activation, AffineMap, Layer, Network, Operation};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
 
+/// A square turns k polynomials into 2 k - 1: 2, 3, 5, 9, and 17 is more than [`Ciphertext::SIZES`] has.
+const MAX_SQUARES: usize = 3;
+
 /// Whether a program computes layer by layer or fuses what it can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fidelity {
@@ -65,7 +68,7 @@ impl PerValueProgram {
     /// Compiles a network of affine maps and squares.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for activations other than the square, [`Error::Unencodable`] for weights
+    /// [`Error::Unsupported`] for activations other than the square and for more than 3 of them, [`Error::Unencodable`] for weights
     /// that the encoding cannot hold, and what the affine maps refuse.
     pub fn compile(
         evaluator: Arc<Evaluator>,
@@ -74,6 +77,17 @@ impl PerValueProgram {
         fidelity: Fidelity,
     ) -> Result<Self> {
         let mut drafts = network.layers().iter().map(draft).collect::<Result<Vec<_>>>()?;
+        let squares = drafts.iter().filter(|(_, draft)| matches!(draft, Draft::Square)).count();
+        if squares > MAX_SQUARES {
+            return Err(Error::Unsupported {
+                operation: "compiling for the per-value layout",
+                reason: format!(
+                    "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network \
+                     with at most {MAX_SQUARES}",
+                    Ciphertext::SIZES.end()
+                ),
+            });
+        }
         if fidelity == Fidelity::Fused {
             drafts = fuse_maps(sum_squares(drafts)?)?;
         }

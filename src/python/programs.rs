@@ -69,7 +69,7 @@ impl PerValueProgram {
             let plaintexts = self.encoder.encode_all(image)?;
             let encryptor = SymmetricEncryptor::new(self.context.clone(), &key)?;
             let ciphertexts = encryptor.encrypt_seeded(&plaintexts, None, cancellation)?;
-            transport::pack_seeded(&self.context, &ciphertexts, &[image.len()])
+            Ok(sealed(transport::pack_seeded(&self.context, &ciphertexts, &[image.len()])?))
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -223,7 +223,7 @@ impl BatchedProgram {
                 .collect::<Result<Vec<Plaintext>>>()?;
             let encryptor = SymmetricEncryptor::new(context.clone(), &key)?;
             let ciphertexts = encryptor.encrypt_seeded(&plaintexts, None, cancellation)?;
-            transport::pack_seeded(context, &ciphertexts, &[inputs])
+            Ok(sealed(transport::pack_seeded(context, &ciphertexts, &[inputs])?))
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -287,7 +287,7 @@ fn check_length(got: usize, expected: usize, what: &str) -> Result<()> {
 const LIMIT: u64 = 1 << 32;
 
 fn unpack(py: Python<'_>, context: &Arc<scheme::Context>, data: &[u8], threads: usize) -> PyResult<Vec<Ciphertext>> {
-    let tensor = work::run(py, threads, |_| transport::unpack(context, data, None, LIMIT))?;
+    let tensor = work::run(py, threads, |_| transport::unpack(context, opened(data)?, None, LIMIT))?;
     Ok(tensor.ciphertexts.into_iter().map(Into::into).collect())
 }
 
@@ -298,8 +298,34 @@ fn pack<'py>(
     threads: usize,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let ciphertexts: Vec<scheme::Ciphertext> = ciphertexts.iter().map(|c| (*c.inner).clone()).collect();
-    let bytes = work::run(py, threads, |_| transport::pack(context, &ciphertexts, &[ciphertexts.len()]))?;
+    let bytes = work::run(py, threads, |_| Ok(sealed(transport::pack(context, &ciphertexts, &[ciphertexts.len()])?)))?;
     Ok(PyBytes::new(py, &bytes))
+}
+
+/// Adds the checksum by which damage on the way is seen: a ciphertext with a changed bit is one of another number. It
+/// is no protection against forgery.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend(checksum(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The bytes before the checksum.
+fn opened(bytes: &[u8]) -> Result<&[u8]> {
+    match bytes.split_last_chunk() {
+        Some((bytes, &expected)) if checksum(bytes) == u32::from_le_bytes(expected) => Ok(bytes),
+        _ => Err(Error::Malformed {
+            object: "packed ciphertexts",
+            offset: bytes.len().saturating_sub(4),
+            reason: "the checksum does not fit: bytes are missing or were changed on the way; send them again".into(),
+        }),
+    }
+}
+
+/// CRC-32.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 fn shared(ciphertexts: &[PyRef<'_, Ciphertext>]) -> Vec<Arc<scheme::Ciphertext>> {

@@ -1,0 +1,514 @@
+"""Compiled programs: encrypted answers are the clear ones, and whatever is wrong is said so."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pycrcnn
+from pycrcnn import _native, models
+from pycrcnn.errors import (
+    EncodingError,
+    FormatError,
+    InvalidTypeError,
+    InvalidValueError,
+    KeyMismatchError,
+    NoiseBudgetError,
+    OperandError,
+    ParameterError,
+    PyCrCNNError,
+    SecurityWarning,
+    ShapeError,
+    UnsupportedError,
+)
+from pycrcnn.program import Answer, EncryptedImages, FractionalParameters, Keys, Program
+
+SHAPE = (1, 6, 6)
+IMAGES = np.random.default_rng(0).uniform(0, 1, (3, *SHAPE))
+Layers = list[dict[str, Any]]
+
+
+def small_network(seed: int = 1) -> Layers:
+    rng = np.random.default_rng(seed)
+    return [
+        {"type": "conv2d", "weight": rng.normal(size=(2, 1, 3, 3)), "bias": rng.normal(size=2), "stride": (3, 3)},
+        {"type": "square"},
+        {"type": "avg_pool2d", "kernel": (2, 2)},
+        {"type": "flatten"},
+        {"type": "linear", "weight": rng.normal(size=(3, 2)), "bias": rng.normal(size=3)},
+    ]
+
+
+def batched(layers: Any = None, **options: Any) -> Program:
+    layers = small_network() if layers is None else layers
+    return pycrcnn.compile(layers, **{"input_shape": SHAPE, "calibration": IMAGES, **options})
+
+
+def per_value(layers: Any = None, **options: Any) -> Program:
+    layers = small_network() if layers is None else layers
+    return pycrcnn.compile(layers, **{"input_shape": SHAPE, "layout": "per-value", **options})
+
+
+COMPILE: dict[str, Callable[..., Program]] = {"batched": batched, "per-value": per_value}
+
+
+@pytest.fixture(scope="module", params=list(COMPILE))
+def both(request: pytest.FixtureRequest) -> tuple[Program, Keys]:
+    """A program of each layout with keys."""
+    program = COMPILE[request.param]()
+    return program, program.keygen()
+
+
+def largest_error(program: Program, images: Any) -> tuple[float, float]:
+    """Of the encrypted answers, and the largest answer."""
+    clear, encrypted = program.predict(images), program.predict(images, mode="encrypted")
+    assert encrypted.shape == clear.shape
+    return float(np.abs(encrypted - clear).max()), float(np.abs(clear).max())
+
+
+# Encrypted answers are the clear ones.
+
+
+@pytest.mark.parametrize("name", ["fashion-5layer", "fashion-6layer", "mnist-cryptonets"])
+def test_shipped_models_batched(name: str, rng: np.random.Generator) -> None:
+    model = models.load(name)
+    images = model.normalise(rng.integers(0, 256, (5, 28, 28)))
+    program = pycrcnn.compile(model, calibration=images, precision=12)
+    error, largest = largest_error(program, images)
+    assert error < 2**-9 * largest
+
+
+@pytest.mark.parametrize("name", ["fashion-5layer", "fashion-6layer"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_shipped_models_per_value(name: str, fused: bool, rng: np.random.Generator) -> None:
+    model = models.load(name)
+    images = model.normalise(rng.integers(0, 256, (1, 28, 28)))
+    program = pycrcnn.compile(model, layout="per-value", fused=fused)
+    error, _ = largest_error(program, images)
+    # Weights of at most 32 binary fraction digits; the paper's error is 0.0043.
+    assert error < 1e-5
+
+
+def test_every_slot_answers_for_its_own_image(rng: np.random.Generator) -> None:
+    program = batched()
+    images = rng.uniform(0, 1, (program.capacity, *SHAPE))
+    error, largest = largest_error(program, images)
+    assert error < 2**-9 * largest
+
+
+def test_more_images_than_fit_one_run(rng: np.random.Generator) -> None:
+    program = pycrcnn.compile(
+        [{"type": "linear", "weight": rng.normal(size=(2, 3))}], (3,), calibration=rng.normal(size=(4, 3))
+    )
+    images = rng.uniform(-1, 1, (2 * program.capacity + 3, 3))
+    keys = program.keygen()
+    encrypted = keys.encrypt(images)
+    assert (len(encrypted.parts), encrypted.images) == (3, len(images))
+    assert encrypted.nbytes == sum(map(len, encrypted.parts))
+    decrypted = keys.decrypt(program.run(encrypted))
+    np.testing.assert_allclose(decrypted, program.predict(images), atol=2**-8)
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [{"type": "flatten"}],
+        [{"type": "square"}],
+        [{"type": "conv2d", "weight": np.zeros((2, 1, 3, 3))}, {"type": "square"}],
+        [{"type": "conv2d", "weight": np.eye(4, dtype=np.float32).reshape(4, 1, 2, 2), "padding": 1, "dilation": 2}],
+        [{"type": "avg_pool2d", "kernel": 2, "padding": (1, 1)}],
+    ],
+)
+def test_unusual_networks(layout: str, layers: Layers) -> None:
+    error, _ = largest_error(COMPILE[layout](layers), IMAGES)
+    assert error < 2**-10
+
+
+def test_fused_layers_need_no_larger_plaintext_modulus(rng: np.random.Generator) -> None:
+    model = models.load("fashion-5layer")
+    images = model.normalise(rng.integers(0, 256, (1, 28, 28)))
+    parameters = FractionalParameters(p=3_000_000)
+    fused = pycrcnn.compile(model, layout="per-value", parameters=parameters)
+    assert largest_error(fused, images)[0] < 1e-5
+    layers = pycrcnn.compile(model, layout="per-value", parameters=parameters, fused=False)
+    with pytest.raises(NoiseBudgetError, match="outgrown the plaintext modulus 3000000"):
+        layers.predict(images, mode="encrypted")
+
+
+# Who holds what.
+
+
+def test_keys_are_neither_shown_nor_pickled(both: tuple[Program, Keys]) -> None:
+    _, keys = both
+    assert repr(keys) == "Keys()"
+    assert repr(keys.secret) == "SecretKey(..)"
+    assert str(keys.secret) == "SecretKey(..)"
+    for refused in (keys, keys.secret):
+        for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="not pickled"):
+                attempt(refused)
+
+
+def test_a_program_reaches_no_secret_key(both: tuple[Program, Keys]) -> None:
+    program, keys = both
+    program.run(keys.encrypt(IMAGES))
+    seen: dict[int, Any] = {}
+
+    def walk(value: Any) -> None:
+        if id(value) in seen or isinstance(value, int | float | str | bytes):
+            return
+        seen[id(value)] = value
+        assert not isinstance(value, _native.SecretKey | Keys)
+        for name in dir(value):
+            attribute = None if name.startswith("__") else getattr(value, name)
+            if attribute is not None and not callable(attribute):
+                walk(attribute)
+
+    walk(program)
+    assert {type(value) for value in seen.values()} >= {Program, _native.Network, _native.Context, type(program.native)}
+    with pytest.raises(UnsupportedError, match="compile it where it runs"):
+        pickle.dumps(program)
+
+
+def test_ciphertexts_are_no_arrays_and_print_short(both: tuple[Program, Keys]) -> None:
+    program, keys = both
+    images = keys.encrypt(IMAGES)
+    answer = program.run(images)
+    assert (repr(images), repr(answer)) == ("EncryptedImages(images=3)", "Answer(images=3)")
+    assert pickle.loads(pickle.dumps(answer)) == answer
+    for encrypted in (images, answer):
+        for attempt in (np.asarray, np.array, lambda array: np.add(array, 1), lambda array: np.asarray(array, float)):
+            with pytest.raises(UnsupportedError, match="decrypt its answer"):
+                attempt(encrypted)
+
+
+def test_parameters_below_the_security_asked_for_warn_with_both_limits() -> None:
+    with pytest.warns(SecurityWarning, match=r"limit is 109 bits by the 2018 .* 106 by the 2024"):
+        per_value(parameters=FractionalParameters(m=4096))
+    with pytest.warns(SecurityWarning, match=r"below 256-bit security: the limit is 58 bits .* and 56"):
+        per_value(security=256)
+    for security in (128, 192, 256):
+        context = batched(security=security).context
+        limits = [limit for limit in _native.security_limits(context.degree, security) if limit]
+        assert context.modulus_bits <= min(limits)
+
+
+# Bad input: networks and parameters.
+
+CONV = {"type": "conv2d", "weight": np.ones((1, 1, 2, 2))}
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        (None, InvalidTypeError, r"models\.load"),
+        ("fashion-5layer", InvalidTypeError, r"models\.load"),
+        ([], InvalidValueError, "at least one layer"),
+        ([1], InvalidTypeError, "layer 0: a dictionary"),
+        ([{}], InvalidTypeError, "layer 0: a dictionary"),
+        ([{"type": "relu"}], UnsupportedError, "0 relu .*replace it by a square"),
+        ([{"type": "max_pool2d", "kernel": (2, 2)}], UnsupportedError, "average pooling"),
+        ([{"type": "lstm"}], UnsupportedError, "0 lstm .*replace it by"),
+        ([{"type": ["conv2d"]}], UnsupportedError, "replace it by"),
+        ([{"type": "conv2d"}], InvalidValueError, "weight is missing"),
+        ([{"type": "avg_pool2d"}], InvalidValueError, "kernel is missing"),
+        ([{**CONV, "weight": np.ones((2, 2))}], ShapeError, "2 dimensions, 4 are needed"),
+        ([{**CONV, "weight": np.ones((1, 1, 2, 2), complex)}], InvalidTypeError, "complex128"),
+        ([{**CONV, "weight": np.full((1, 1, 2, 2), "1")}], InvalidTypeError, "real numbers"),
+        ([{**CONV, "weight": np.full((1, 1, 2, 2), np.nan)}], InvalidValueError, "NaN at flat index 0"),
+        ([{**CONV, "bias": np.array([np.inf])}], InvalidValueError, "inf at flat index 0"),
+        ([{**CONV, "bias": np.ones(2)}], ShapeError, "bias of 1"),
+        ([{**CONV, "weight": np.ones((1, 3, 2, 2))}], ShapeError, "3 channels"),
+        ([{**CONV, "weight": np.ones((1, 1, 9, 9))}], ShapeError, "reaches the kernel"),
+        ([{**CONV, "stride": (0, 1)}], InvalidValueError, "stride = 0"),
+        ([{**CONV, "stride": -1}], InvalidValueError, "stride = -1"),
+        ([{**CONV, "stride": 1.5}], InvalidTypeError, "whole number"),
+        ([{**CONV, "stride": (1, 1, 1)}], InvalidValueError, "pair"),
+        ([{**CONV, "padding": (2**63, 0)}], InvalidValueError, "padding"),
+        ([{**CONV, "padding": (2**30, 0)}], FormatError, "limit"),
+        ([{**CONV, "paddings": 1}], UnsupportedError, "paddings is not known"),
+        ([{"type": "avg_pool2d", "kernel": 0}], InvalidValueError, "kernel = 0"),
+        ([{"type": "flatten"}, {"type": "avg_pool2d", "kernel": 2}], ShapeError, "1 avg_pool2d takes images"),
+        ([{"type": "linear", "weight": np.ones((2, 36))}], ShapeError, "put a flatten layer before it"),
+        ([{"type": "flatten"}, {"type": "linear", "weight": np.ones((2, 35))}], ShapeError, "layer 1 linear takes"),
+        ([{"type": "square"}] * 4, UnsupportedError, "4 squares"),
+    ],
+)
+@pytest.mark.parametrize("layout", COMPILE)
+def test_networks_that_cannot_be_compiled(layout: str, layers: Any, error: type[PyCrCNNError], message: str) -> None:
+    make = (lambda: pycrcnn.compile(None, SHAPE)) if layers is None else (lambda: COMPILE[layout](layers))
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"layout": "packed"}, InvalidValueError, "choose 'batched' or 'per-value'"),
+        ({"input_shape": None}, InvalidValueError, r"such as \(1, 28, 28\)"),
+        ({"input_shape": 6}, InvalidTypeError, r"such as \(1, 28, 28\)"),
+        ({"input_shape": "166"}, InvalidTypeError, r"such as \(1, 28, 28\)"),
+        ({"input_shape": (1, -6, 6)}, InvalidValueError, "input_shape = -6"),
+        ({"input_shape": (1, 0, 6)}, InvalidValueError, "input_shape = 0"),
+        ({"input_shape": (1, 6.0, 6)}, InvalidTypeError, "whole number"),
+        ({"input_shape": (2**70, 6, 6)}, InvalidValueError, "input_shape"),
+        ({"input_shape": (2**20, 2**20, 6)}, ShapeError, "input_shape"),
+        ({"security": 100}, InvalidValueError, "128, 192 or 256"),
+        ({"security": "128"}, InvalidValueError, "128, 192 or 256"),
+        ({"threads": -1}, InvalidValueError, "threads = -1"),
+        ({"threads": 2**70}, InvalidValueError, "threads"),
+        ({"threads": 1.5}, InvalidTypeError, "threads: a whole number"),
+    ],
+)
+@pytest.mark.parametrize("layout", COMPILE)
+def test_arguments_of_every_layout(
+    layout: str, options: dict[str, Any], error: type[PyCrCNNError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        COMPILE[layout](**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"calibration": None}, InvalidValueError, "needs example images"),
+        ({"calibration": IMAGES[0]}, ShapeError, r"\[n, 1, 6, 6\]"),
+        ({"calibration": IMAGES[:0]}, ShapeError, r"\[n, 1, 6, 6\]"),
+        ({"calibration": IMAGES * np.nan}, EncodingError, "clean the data"),
+        ({"calibration": IMAGES * 1e200}, UnsupportedError, "ask for less precision"),
+        ({"precision": 0}, InvalidValueError, "from 1 to 30"),
+        ({"precision": 31}, InvalidValueError, "from 1 to 30"),
+        ({"precision": 12.0}, InvalidTypeError, "whole number"),
+        ({"parameters": FractionalParameters()}, InvalidValueError, "chooses its own"),
+        ({"threads": 10**6}, InvalidValueError, "0 stands for all cores"),
+    ],
+)
+def test_arguments_of_the_batched_layout(options: dict[str, Any], error: type[PyCrCNNError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        batched(**options)
+
+
+@pytest.mark.parametrize("name", ["m", "p", "base", "integer_digits", "fraction_digits"])
+def test_fractional_parameters(name: str) -> None:
+    for value in (0, -1, 2**70):
+        with pytest.raises(ParameterError, match=f"{name} = {value}"):
+            per_value(parameters=FractionalParameters(**{name: value}))
+    for value in (1.5, "4096"):
+        with pytest.raises(InvalidTypeError, match=f"{name}: a whole number"):
+            per_value(parameters=FractionalParameters(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"parameters": 4096}, InvalidTypeError, "FractionalParameters"),
+        ({"parameters": FractionalParameters(m=4095)}, ParameterError, "power of two"),
+        ({"parameters": FractionalParameters(integer_digits=4080)}, InvalidValueError, "do not fit"),
+        ({"layers": [{**CONV, "weight": np.full((1, 1, 2, 2), 1e30)}]}, EncodingError, "scale the data down"),
+    ],
+)
+def test_arguments_of_the_per_value_layout(options: dict[str, Any], error: type[PyCrCNNError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        per_value(**options)
+
+
+# Bad input: images, bytes, keys.
+
+
+@pytest.mark.parametrize(
+    ("images", "error"),
+    [
+        (IMAGES[0], ShapeError),
+        (np.zeros((1, 1, 6, 7)), ShapeError),
+        (IMAGES[:0], ShapeError),
+        (IMAGES * np.nan, EncodingError),
+        (IMAGES * np.inf, EncodingError),
+        (IMAGES * 1e30, EncodingError),
+        (IMAGES * 1j, InvalidTypeError),
+        (np.full((1, *SHAPE), "1"), InvalidTypeError),
+        (np.full((1, *SHAPE), None), InvalidTypeError),
+        (np.zeros((1, *SHAPE), "datetime64[s]"), InvalidTypeError),
+        (np.ma.masked_array(IMAGES, IMAGES > 0.5), InvalidValueError),
+        ([[1, 2], [3]], InvalidTypeError),
+        (None, InvalidTypeError),
+        (EncryptedImages((), 0), InvalidTypeError),
+    ],
+)
+def test_images_that_cannot_be_encrypted(both: tuple[Program, Keys], images: Any, error: type[PyCrCNNError]) -> None:
+    with pytest.raises(error):
+        both[1].encrypt(images)
+
+
+def test_other_real_dtypes_are_taken(both: tuple[Program, Keys]) -> None:
+    program, keys = both
+    for dtype in (bool, np.uint8, np.int16, np.float32, ">f8"):
+        images = (IMAGES > 0.5).astype(dtype)[:1, :, ::-1]
+        decrypted = keys.decrypt(program.run(keys.encrypt(images)))
+        np.testing.assert_allclose(decrypted, program.predict(np.array(images, float)), rtol=0, atol=0.05)
+
+
+def damaged(part: bytes) -> list[bytes]:
+    flips = [bytes([*part[:at], part[at] ^ 1, *part[at + 1 :]]) for at in (*range(64), 5000, len(part) - 1)]
+    return [b"", b"x", part[:-1], part[1:], part[: len(part) // 2], part + b"x", part + part, *flips]
+
+
+def test_damaged_bytes(both: tuple[Program, Keys]) -> None:
+    program, keys = both
+    images = keys.encrypt(IMAGES)
+    answer = program.run(images)
+    for part in damaged(images.parts[0]):
+        with pytest.raises(FormatError, match=r"(?s)malformed.*(checksum|bytes)"):
+            program.run(EncryptedImages((part, *images.parts[1:]), 3))
+    for part in damaged(answer.parts[0]):
+        with pytest.raises(FormatError, match=r"(?s)malformed.*(checksum|bytes)"):
+            keys.decrypt(Answer((part, *answer.parts[1:]), 3))
+
+
+def test_things_that_are_no_ciphertexts(both: tuple[Program, Keys]) -> None:
+    program, keys = both
+    images = keys.encrypt(IMAGES)
+    answer = program.run(images)
+    for value in (IMAGES, images.parts[0], images.parts, None, answer):
+        with pytest.raises(InvalidTypeError, match=r"keys\.encrypt"):
+            program.run(value)  # type: ignore[arg-type]
+    for value in (IMAGES, answer.parts[0], answer.parts, None, images):
+        with pytest.raises(InvalidTypeError, match=r"program\.run"):
+            keys.decrypt(value)  # type: ignore[arg-type]
+    for parts, count, error in [
+        (answer.parts, 10**6, FormatError),
+        ((), 3, FormatError),
+        (answer.parts * 2, 3, FormatError),
+        (answer.parts, 0, InvalidValueError),
+        (answer.parts, -3, InvalidValueError),
+        (answer.parts, 3.0, InvalidTypeError),
+        (["x"] * len(answer.parts), 3, InvalidTypeError),
+    ]:
+        with pytest.raises(error):
+            keys.decrypt(Answer(parts, count))  # type: ignore[arg-type]
+        with pytest.raises(error):
+            program.run(EncryptedImages(parts, count))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+def test_programs_and_keys_of_others(layout: str) -> None:
+    program, other = COMPILE[layout](), COMPILE[layout](small_network()[:2])
+    keys, other_keys = program.keygen(), other.keygen()
+    # The same parameters with another network, or other parameters.
+    with pytest.raises((KeyMismatchError, FormatError), match="other encryption parameters|another program"):
+        keys.decrypt(other.run(other_keys.encrypt(IMAGES[:1])))
+    # An answer, taken for images.
+    answer = program.run(keys.encrypt(IMAGES[:1]))
+    with pytest.raises((OperandError, ShapeError), match="scales differ|ciphertexts"):
+        program.run(EncryptedImages(answer.parts, 1))
+    # The right parameters, but another key.
+    with pytest.raises(NoiseBudgetError):
+        program.keygen().decrypt(answer)
+    # A key, images and answers of the other layout.
+    strange = COMPILE["per-value" if layout == "batched" else "batched"]()
+    strange_keys = strange.keygen()
+    for mixed in (
+        lambda: Keys(program, strange_keys.secret).encrypt(IMAGES[:1]),
+        lambda: Keys(program, strange_keys.secret).decrypt(answer),
+        lambda: program.run(strange_keys.encrypt(IMAGES[:1])),
+        lambda: keys.decrypt(strange.run(strange_keys.encrypt(IMAGES[:1]))),
+    ):
+        with pytest.raises(KeyMismatchError, match="other encryption parameters"):
+            mixed()
+    with pytest.raises(InvalidValueError, match="'clear' or 'encrypted'"):
+        program.predict(IMAGES, mode="simulated")  # type: ignore[arg-type]
+
+
+# Wrong answers are detected where the secret key is.
+
+
+def test_an_exhausted_noise_budget() -> None:
+    for layers, parameters in [
+        ([{"type": "square"}] * 3, FractionalParameters()),
+        (small_network(), FractionalParameters(m=1024, p=65_537)),
+        (small_network(), FractionalParameters(m=2048, p=2**30)),
+    ]:
+        with pytest.raises(NoiseBudgetError, match="choose a larger polynomial degree"):
+            per_value(layers, parameters=parameters).predict(IMAGES[:1], mode="encrypted")
+
+
+def test_digits_that_outgrow_the_plaintext_modulus() -> None:
+    with pytest.raises(NoiseBudgetError, match="outgrown the plaintext modulus 257; choose a larger one"):
+        per_value(parameters=FractionalParameters(p=257)).predict(IMAGES, mode="encrypted")
+
+
+def test_ckks_results_that_outgrow_their_modulus(rng: np.random.Generator) -> None:
+    program = batched()
+    for images in (IMAGES * 1000, IMAGES * 1e6, IMAGES * 1e15):
+        with pytest.raises(NoiseBudgetError, match="outgrown its modulus"):
+            program.predict(images, mode="encrypted")
+    # One image among many is enough.
+    images = rng.uniform(0, 1, (program.capacity, *SHAPE))
+    images[7] *= 1e4
+    with pytest.raises(NoiseBudgetError, match="outgrown its modulus"):
+        program.predict(images, mode="encrypted")
+
+
+# Backends.
+
+CHILD = """
+import json, pathlib, sys, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+sys.path.insert(0, sys.argv[1])
+from pycrcnn import _native
+from pycrcnn.program import EncryptedImages, Keys
+from test_program import COMPILE, IMAGES
+for layout, compile in COMPILE.items():
+    directory = pathlib.Path(sys.argv[2])
+    program = compile()
+    keys = Keys(program, _native.SecretKey.from_bytes(program.context, (directory / f"{layout}-key").read_bytes()))
+    parts = tuple(path.read_bytes() for path in sorted(directory.glob(f"{layout}-image-*")))
+    answer = keys.decrypt(program.run(EncryptedImages(parts, len(IMAGES))))
+    own = keys.decrypt(program.run(keys.encrypt(IMAGES)))
+    assert np.abs(own - answer).max() < 0.05
+    print(json.dumps(answer.tolist()))
+"""
+
+
+def run_child(backend: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYCRCNN_BACKEND": backend}
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_every_backend_gives_the_same_answers(tmp_path: Path) -> None:
+    expected = {}
+    for layout, make in COMPILE.items():
+        program = make()
+        keys = program.keygen()
+        images = keys.encrypt(IMAGES)
+        (tmp_path / f"{layout}-key").write_bytes(keys.secret.to_secret_bytes())
+        for i, part in enumerate(images.parts):
+            (tmp_path / f"{layout}-image-{i}").write_bytes(part)
+        expected[layout] = keys.decrypt(program.run(images))
+    for backend in ("portable", "avx2", "avx512"):
+        child = run_child(backend, str(tmp_path))
+        if "is not available" in child.stderr and backend != "portable":
+            continue
+        assert child.returncode == 0, child.stderr
+        for layout, line in zip(expected, child.stdout.splitlines(), strict=True):
+            assert np.array_equal(json.loads(line), expected[layout]), (backend, layout)
+
+
+def test_an_unknown_backend_is_an_error_that_lists_the_choices(tmp_path: Path) -> None:
+    child = run_child("neon", str(tmp_path))
+    assert child.returncode == 1
+    last = child.stderr.strip().splitlines()[-1]
+    assert last.startswith('pycrcnn.errors.InvalidValueError: backend "neon" is not available: choose one of [')
+    assert "portable" in last
