@@ -234,10 +234,15 @@ fn ranges(maps: &[AffineMap], images: &[f64]) -> Result<Vec<f64>> {
 fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions) -> Result<Choice> {
     let squares = maps.len() - 1;
     let unsupported = |reason| Error::Unsupported { operation: "compiling for the batched layout", reason };
-    if 1 << squares >= *Ciphertext::SIZES.end() {
+    if ranges.iter().any(|range| !range.is_finite()) {
+        let reason = "the network's values outgrow double precision; scale the images or the weights down";
+        return Err(unsupported(reason.into()));
+    }
+    // A square turns k polynomials into 2 k - 1: n squares turn 2 into 2^n + 1.
+    let most = (Ciphertext::SIZES.end() - 1).ilog2() as usize;
+    if squares > most {
         return Err(unsupported(format!(
-            "{squares} squares, unrelinearised, need ciphertexts of {} polynomials and {} is the most; use a network with fewer activations",
-            (1 << squares) + 1,
+            "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network with at most {most} activations",
             Ciphertext::SIZES.end()
         )));
     }
@@ -388,6 +393,13 @@ mod tests {
                 prop_assert!((value - expected).abs() < 0.01, "{value} {expected}");
             }
         }
+    }
+
+    #[test]
+    fn values_beyond_double_precision_are_refused() {
+        let network = Network::new(&[1], vec![Layer::activation("square", Activation::Square)]).unwrap();
+        let error = BatchedProgram::compile(&network, &[1e200], BatchedOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("scale the images"), "{error}");
     }
 
     #[test]

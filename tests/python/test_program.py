@@ -243,6 +243,7 @@ CONV = {"type": "conv2d", "weight": np.ones((1, 1, 2, 2))}
         ([{"type": "linear", "weight": np.ones((2, 36))}], ShapeError, "put a flatten layer before it"),
         ([{"type": "flatten"}, {"type": "linear", "weight": np.ones((2, 35))}], ShapeError, "layer 1 linear takes"),
         ([{"type": "square"}] * 4, UnsupportedError, "4 squares"),
+        ([{"type": "square"}] * 70, UnsupportedError, "70 squares"),
     ],
 )
 @pytest.mark.parametrize("layout", COMPILE)
@@ -286,7 +287,8 @@ def test_arguments_of_every_layout(
         ({"calibration": IMAGES[0]}, ShapeError, r"\[n, 1, 6, 6\]"),
         ({"calibration": IMAGES[:0]}, ShapeError, r"\[n, 1, 6, 6\]"),
         ({"calibration": IMAGES * np.nan}, EncodingError, "clean the data"),
-        ({"calibration": IMAGES * 1e200}, UnsupportedError, "ask for less precision"),
+        ({"calibration": IMAGES * 1e145}, UnsupportedError, "ask for less precision"),
+        ({"calibration": IMAGES * 1e200}, UnsupportedError, "scale the images or the weights down"),
         ({"precision": 0}, InvalidValueError, "from 1 to 30"),
         ({"precision": 31}, InvalidValueError, "from 1 to 30"),
         ({"precision": 12.0}, InvalidTypeError, "whole number"),
