@@ -70,7 +70,7 @@ impl Party {
                     let layer = layer::Layer { map, encoding, divisor: 1.0, weight_scale: 1.0 };
                     layer.run(&self.context, &values, &Cancellation::new()).unwrap()
                 }
-                Operation::Activation(_) => {
+                _ => {
                     let square = |c: &Ciphertext| match c.form() {
                         Form::Coefficient => self.evaluator.square(c),
                         Form::Ntt => self.evaluator.square(&self.evaluator.to_coefficients(c)?),

@@ -36,6 +36,7 @@ __all__ = [
     "security_limits",
 ]
 
+_Chain: TypeAlias = Sequence[tuple[str, AffineMap | Sequence[float] | tuple[_Chain, _Chain]]]
 _Encoder: TypeAlias = FractionalEncoder | IntegerEncoder | ScalarEncoder | BatchEncoder | CkksEncoder
 
 @final
@@ -224,11 +225,9 @@ class Evaluator:
 
 @final
 class Network:
-    """A chain of affine maps and polynomials, evaluated in clear."""
+    """A chain of affine maps, polynomials and residual blocks `(body, shortcut)`, evaluated in clear."""
 
-    def __new__(
-        cls, input_shape: Sequence[int], layers: Sequence[tuple[str, AffineMap | Sequence[float]]]
-    ) -> Network: ...
+    def __new__(cls, input_shape: Sequence[int], layers: _Chain) -> Network: ...
     @property
     def input_shape(self) -> list[int]: ...
     @property

@@ -1,7 +1,7 @@
 //! Which neighbouring affine maps of a network to multiply into one.
 
 use super::affine::AffineMap;
-use super::model::{Layer, Network, Operation};
+use super::model::{Layer, Network, Operation, chain_shape};
 use crate::error::Result;
 
 /// When neighbouring affine maps fuse.
@@ -27,40 +27,73 @@ struct Suffix {
 const GROWTH_LIMIT: u64 = 8;
 
 impl Network {
-    /// The network with neighbouring affine maps fused; names are joined by `+`.
+    /// The network with neighbouring affine maps fused; names are joined by `+`. A residual block whose branches are
+    /// affine is an affine map too.
     ///
     /// # Errors
-    /// As [`AffineMap::fuse`], but for shapes, which fit.
+    /// As [`AffineMap::fuse`] and [`AffineMap::add`], but for shapes, which fit.
     pub fn fuse(&self, fusion: Fusion) -> Result<Network> {
-        let mut fused = Vec::new();
-        let is_affine = |layer: &Layer| matches!(layer.operation, Operation::Affine(_));
-        for run in self.layers().chunk_by(|left, right| is_affine(left) && is_affine(right)) {
-            let maps: Vec<(&str, &AffineMap)> = run
-                .iter()
-                .filter_map(|layer| match &layer.operation {
-                    Operation::Affine(map) => Some((layer.name.as_str(), map)),
-                    Operation::Activation(_) => None,
-                })
-                .collect();
-            match (maps.is_empty(), fusion) {
-                (true, _) => fused.extend_from_slice(run),
-                (false, Fusion::Always) => fused.push(fuse_all(&maps)?),
-                (false, Fusion::WhenCheaper) => fused.extend(fuse_cheapest(&maps)?),
-            }
-        }
-        Network::new(self.input_shape(), fused)
+        Network::new(self.input_shape(), fuse_chain(self.layers(), self.input_shape(), fusion)?)
     }
 
     /// Multiplications by weights that the affine maps of the network cost, in total.
     pub fn multiplications(&self) -> usize {
-        self.layers()
-            .iter()
-            .map(|layer| match &layer.operation {
-                Operation::Affine(map) => map.multiplications(),
-                Operation::Activation(_) => 0,
-            })
-            .sum()
+        multiplications(self.layers())
     }
+}
+
+fn multiplications(layers: &[Layer]) -> usize {
+    let of_layer = |layer: &Layer| match &layer.operation {
+        Operation::Affine(map) => map.multiplications(),
+        Operation::Activation(_) => 0,
+        Operation::Residual { body, shortcut } => multiplications(body) + multiplications(shortcut),
+    };
+    layers.iter().map(of_layer).sum()
+}
+
+fn fuse_chain(layers: &[Layer], input_shape: &[usize], fusion: Fusion) -> Result<Vec<Layer>> {
+    let mut simple = Vec::with_capacity(layers.len());
+    for (index, layer) in layers.iter().enumerate() {
+        simple.push(match &layer.operation {
+            Operation::Residual { body, shortcut } => {
+                let shape = chain_shape(&layers[..index], input_shape);
+                fuse_branches(&layer.name, body, shortcut, shape, fusion)?
+            }
+            _ => layer.clone(),
+        });
+    }
+    let mut fused = Vec::new();
+    let is_affine = |layer: &Layer| matches!(layer.operation, Operation::Affine(_));
+    for run in simple.chunk_by(|left, right| is_affine(left) && is_affine(right)) {
+        match (affine_maps(run), fusion) {
+            (None, _) => fused.extend_from_slice(run),
+            (Some(maps), Fusion::Always) => fused.push(fuse_all(&maps)?),
+            (Some(maps), Fusion::WhenCheaper) => fused.extend(fuse_cheapest(&maps)?),
+        }
+    }
+    Ok(fused)
+}
+
+/// The block with its branches fused, or its affine map where it is one.
+fn fuse_branches(name: &str, body: &[Layer], shortcut: &[Layer], shape: &[usize], fusion: Fusion) -> Result<Layer> {
+    let (body, shortcut) = (fuse_chain(body, shape, fusion)?, fuse_chain(shortcut, shape, fusion)?);
+    let (Some(left), Some(right)) = (affine_maps(&body), affine_maps(&shortcut)) else {
+        return Ok(Layer::residual(name, body, shortcut));
+    };
+    let product = |maps: &[(&str, &AffineMap)]| {
+        maps.iter().try_fold(AffineMap::identity(shape)?, |product, (_, map)| product.fuse(map))
+    };
+    Ok(Layer::affine(name, product(&left)?.add(&product(&right)?)?))
+}
+
+/// The maps of a chain and their names, where there is nothing else in it.
+fn affine_maps(layers: &[Layer]) -> Option<Vec<(&str, &AffineMap)>> {
+    let mut maps = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let Operation::Affine(map) = &layer.operation else { return None };
+        maps.push((layer.name.as_str(), map));
+    }
+    Some(maps)
 }
 
 fn fuse_all(maps: &[(&str, &AffineMap)]) -> Result<Layer> {
@@ -107,7 +140,7 @@ fn extend(layer: Layer, name: &str, next: &AffineMap) -> Result<Layer> {
     let Layer { name: first, operation } = layer;
     let product = match operation {
         Operation::Affine(map) => map.fuse(next)?,
-        Operation::Activation(_) => next.clone(),
+        _ => next.clone(),
     };
     Ok(Layer::affine(format!("{first}+{name}"), product))
 }
@@ -183,5 +216,25 @@ mod tests {
         assert_eq!(cheapest.multiplications(), 256);
         let shortest = network.fuse(Fusion::Always).unwrap();
         assert_eq!(names(&shortest), ["scale+narrow+wide", "square", "flatten"]);
+    }
+
+    #[test]
+    fn a_residual_block_without_activations_is_one_matrix() {
+        let scale = |factor| Layer::affine("scale", AffineMap::scale(&[2], factor).unwrap());
+        let inner = Layer::residual("inner", vec![scale(2.0), scale(3.0)], vec![]);
+        let outer = Layer::residual("outer", vec![inner], vec![scale(-1.0)]);
+        let network = Network::new(&[2], vec![scale(0.5), outer.clone()]).unwrap();
+        assert_eq!(network.multiplications(), 8);
+        for fusion in [Fusion::WhenCheaper, Fusion::Always] {
+            let fused = network.fuse(fusion).unwrap();
+            assert_eq!(fused.layers(), [Layer::affine("scale+outer", AffineMap::scale(&[2], 3.0).unwrap())]);
+        }
+
+        let square = Layer::activation("square", Activation::Square);
+        let block = Layer::residual("block", vec![scale(2.0), scale(3.0), square.clone()], vec![outer]);
+        let fused = Network::new(&[2], vec![block]).unwrap().fuse(Fusion::Always).unwrap();
+        let body = vec![Layer::affine("scale+scale", AffineMap::scale(&[2], 6.0).unwrap()), square];
+        let shortcut = vec![Layer::affine("outer", AffineMap::scale(&[2], 6.0).unwrap())];
+        assert_eq!(fused.layers(), [Layer::residual("block", body, shortcut)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Networks as chains of layers, evaluated in double precision.
+//! Networks as chains of layers and residual blocks, evaluated in double precision.
 
 use std::ops::Range;
 
@@ -15,6 +15,13 @@ pub enum Operation {
     Affine(AffineMap),
     /// a polynomial of every value
     Activation(Activation),
+    /// `body(x) + shortcut(x)`; a branch without layers is the identity
+    Residual {
+        /// the branch that does the work
+        body: Vec<Layer>,
+        /// the branch that goes around it
+        shortcut: Vec<Layer>,
+    },
 }
 
 /// A layer and its name, which error messages and reports use.
@@ -37,15 +44,21 @@ impl Layer {
         Self { name: name.into(), operation: Operation::Activation(activation) }
     }
 
+    /// A layer that gives `body(x) + shortcut(x)`; a branch without layers is the identity.
+    pub fn residual(name: impl Into<String>, body: Vec<Layer>, shortcut: Vec<Layer>) -> Self {
+        Self { name: name.into(), operation: Operation::Residual { body, shortcut } }
+    }
+
     /// The shape of what the layer gives for a tensor of `input_shape`.
     fn output_shape<'a>(&'a self, input_shape: &'a [usize]) -> &'a [usize] {
         match &self.operation {
             Operation::Affine(map) => map.output_shape(),
             Operation::Activation(_) => input_shape,
+            Operation::Residual { body, .. } => chain_shape(body, input_shape),
         }
     }
 
-    fn evaluate(&self, input: Vec<f64>) -> Result<Vec<f64>> {
+    pub(super) fn evaluate(&self, input: Vec<f64>) -> Result<Vec<f64>> {
         match &self.operation {
             Operation::Affine(map) => map.apply(&input),
             Operation::Activation(activation) => {
@@ -53,17 +66,68 @@ impl Layer {
                 values.iter_mut().for_each(|value| *value = activation.evaluate(*value));
                 Ok(values)
             }
+            Operation::Residual { body, shortcut } => {
+                let mut sum = evaluate_chain(body, input.clone())?;
+                add(&mut sum, &evaluate_chain(shortcut, input)?);
+                Ok(sum)
+            }
         }
     }
 }
 
-/// The largest |value| seen at each place of a network.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ranges {
-    /// of the input
-    pub input: f64,
-    /// of the output of each layer
-    pub layers: Vec<f64>,
+/// How deep residual blocks may stand in one another.
+pub const MAX_NESTING: usize = 16;
+
+/// The shape of what a chain gives for a tensor of `input_shape`.
+pub(super) fn chain_shape<'a>(layers: &'a [Layer], input_shape: &'a [usize]) -> &'a [usize] {
+    layers.iter().fold(input_shape, |shape, layer| layer.output_shape(shape))
+}
+
+fn evaluate_chain(layers: &[Layer], input: Vec<f64>) -> Result<Vec<f64>> {
+    layers.iter().try_fold(input, |values, layer| layer.evaluate(values))
+}
+
+pub(super) fn add(sum: &mut [f64], values: &[f64]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+}
+
+/// Refuses layers of which one does not take what the layer before it gives; `nesting` blocks stand around them.
+fn check_chain(layers: &[Layer], input_shape: &[usize], nesting: usize) -> Result<()> {
+    if nesting > MAX_NESTING {
+        let reason = format!("residual blocks stand more than {MAX_NESTING} deep in one another; unfold some of them");
+        return Err(Error::InvalidArgument { name: "layers", reason });
+    }
+    let mut shape = input_shape;
+    for (index, layer) in layers.iter().enumerate() {
+        match &layer.operation {
+            Operation::Affine(map) if map.input_shape() != shape => {
+                return Err(Error::ShapeMismatch {
+                    operation: "network",
+                    expected: format!("{:?}, which layer {index} ({}) takes", map.input_shape(), layer.name),
+                    got: shape.to_vec(),
+                });
+            }
+            Operation::Affine(_) => {}
+            Operation::Activation(activation) => activation.check()?,
+            Operation::Residual { body, shortcut } => {
+                check_chain(body, shape, nesting + 1)?;
+                check_chain(shortcut, shape, nesting + 1)?;
+                let (sum, added) = (chain_shape(body, shape), chain_shape(shortcut, shape));
+                if sum != added {
+                    return Err(Error::ShapeMismatch {
+                        operation: "network",
+                        expected: format!(
+                            "{sum:?} from the shortcut of layer {index} ({}), as from its body",
+                            layer.name
+                        ),
+                        got: added.to_vec(),
+                    });
+                }
+            }
+        }
+        shape = layer.output_shape(shape);
+    }
+    Ok(())
 }
 
 /// A chain of layers whose shapes fit together.
@@ -77,8 +141,9 @@ impl Network {
     /// A network that takes one tensor of `input_shape` (no batch dimension) an image.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] where an affine map does not take what the layer before it gives;
-    /// [`Error::InvalidArgument`] where there is no layer or an activation is not a polynomial of degree 2 or more.
+    /// [`Error::ShapeMismatch`] where an affine map does not take what the layer before it gives, or the branches of a
+    /// residual block give different shapes; [`Error::InvalidArgument`] where there is no layer, an activation is not a
+    /// polynomial of degree 2 or more, or blocks stand more than [`MAX_NESTING`] deep in one another.
     pub fn new(input_shape: &[usize], layers: Vec<Layer>) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::InvalidArgument { name: "layers", reason: "a network needs at least one layer".into() });
@@ -90,21 +155,7 @@ impl Network {
                 got: input_shape.to_vec(),
             });
         }
-        let mut shape = input_shape;
-        for (index, layer) in layers.iter().enumerate() {
-            match &layer.operation {
-                Operation::Affine(map) if map.input_shape() != shape => {
-                    return Err(Error::ShapeMismatch {
-                        operation: "network",
-                        expected: format!("{:?}, which layer {index} ({}) takes", map.input_shape(), layer.name),
-                        got: shape.to_vec(),
-                    });
-                }
-                Operation::Affine(_) => {}
-                Operation::Activation(activation) => activation.check()?,
-            }
-            shape = layer.output_shape(shape);
-        }
+        check_chain(&layers, input_shape, 0)?;
         Ok(Self { input_shape: input_shape.to_vec(), layers })
     }
 
@@ -120,7 +171,7 @@ impl Network {
 
     /// The shape of one answer.
     pub fn output_shape(&self) -> &[usize] {
-        self.layers.iter().fold(&self.input_shape, |shape, layer| layer.output_shape(shape))
+        chain_shape(&self.layers, &self.input_shape)
     }
 
     /// The number of values of one answer.
@@ -156,9 +207,7 @@ impl Network {
                 reason: format!("{range:?} is not a range of layers within 0..{}", self.layers.len()),
             });
         };
-        let input_shape =
-            self.layers[..range.start].iter().fold(&self.input_shape[..], |s, layer| layer.output_shape(s));
-        Self::new(input_shape, layers.to_vec())
+        Self::new(chain_shape(&self.layers[..range.start], &self.input_shape), layers.to_vec())
     }
 
     /// The answers for images, one after the other, in double precision; images in parallel on the current rayon pool.
@@ -168,10 +217,8 @@ impl Network {
     /// is not finite.
     pub fn evaluate(&self, images: &[f64]) -> Result<Vec<f64>> {
         self.check_images(images)?;
-        let answers: Result<Vec<Vec<f64>>> = images
-            .par_chunks(self.inputs())
-            .map(|image| self.layers.iter().try_fold(image.to_vec(), |values, layer| layer.evaluate(values)))
-            .collect();
+        let answers: Result<Vec<Vec<f64>>> =
+            images.par_chunks(self.inputs()).map(|image| evaluate_chain(&self.layers, image.to_vec())).collect();
         Ok(answers?.concat())
     }
 
@@ -187,28 +234,6 @@ impl Network {
             outputs.push(layer.evaluate(input.to_vec())?);
         }
         Ok(outputs)
-    }
-
-    /// The largest |value| of the input and of each layer's output over some images.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
-    pub fn ranges(&self, images: &[f64]) -> Result<Ranges> {
-        self.check_images(images)?;
-        let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-        let per_image = images.par_chunks(self.inputs()).map(|image| {
-            let mut values = image.to_vec();
-            let mut layers = Vec::with_capacity(self.layers.len());
-            for layer in &self.layers {
-                values = layer.evaluate(values)?;
-                layers.push(largest(&values));
-            }
-            Ok(layers)
-        });
-        let none = || vec![0.0; self.layers.len()];
-        let layers = per_image
-            .try_reduce(none, |left, right| Ok(left.iter().zip(&right).map(|(a, b)| f64::max(*a, *b)).collect()))?;
-        Ok(Ranges { input: largest(images), layers })
     }
 
     /// Refuses images of another length, and values that are not finite.
@@ -275,14 +300,6 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_the_largest_values() {
-        let ranges = network().ranges(&images()).unwrap();
-        assert_eq!((ranges.input, &ranges.layers[..2]), (2.0, &[5.0, 25.0][..]));
-        assert!((ranges.layers[4] - 226.0).abs() < 1e-9);
-        assert_eq!(network().ranges(&[]).unwrap().layers, [0.0; 5]);
-    }
-
-    #[test]
     fn a_slice_is_a_network() {
         let network = network();
         let (head, tail) = (network.slice(0..2).unwrap(), network.slice(2..5).unwrap());
@@ -292,6 +309,44 @@ mod tests {
         for range in [3..3, 4..6, 7..9] {
             assert!(matches!(network.slice(range), Err(Error::InvalidArgument { name: "layers", .. })));
         }
+    }
+
+    /// The sum of x^2 and 2 x, as a block within a block that adds x.
+    fn nested() -> Vec<Layer> {
+        let inner = Layer::residual(
+            "inner",
+            vec![Layer::activation("square", Activation::Square)],
+            vec![Layer::affine("twice", AffineMap::scale(&[2], 2.0).unwrap())],
+        );
+        vec![Layer::residual("outer", vec![inner], vec![])]
+    }
+
+    #[test]
+    fn residual_blocks_add_their_branches() {
+        let network = Network::new(&[2], nested()).unwrap();
+        assert_eq!(network.output_shape(), [2]);
+        assert_eq!(network.evaluate(&[1.0, -2.0, 0.5, 3.0]).unwrap(), [4.0, -2.0, 1.75, 18.0]);
+        assert_eq!(network.trace(&[1.0, -2.0, 0.5, 3.0]).unwrap(), [[4.0, -2.0, 1.75, 18.0]]);
+        assert_eq!(network.slice(0..1).unwrap(), network);
+    }
+
+    #[test]
+    fn branches_that_do_not_meet_are_named() {
+        let short = vec![Layer::affine("linear", AffineMap::linear(&[1.0, 1.0], [1, 2], None).unwrap())];
+        let error = Network::new(&[2], vec![Layer::residual("block", vec![], short.clone())]).unwrap_err();
+        assert!(matches!(error, Error::ShapeMismatch { .. }), "{error}");
+        assert!(error.to_string().contains("shortcut of layer 0 (block)"), "{error}");
+        let inside = vec![Layer::residual("block", [nested(), short].concat(), vec![])];
+        assert!(Network::new(&[2], inside).is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deeper = |layers| vec![Layer::residual("block", layers, vec![])];
+        let deepest = (0..MAX_NESTING).fold(vec![], |layers, _| deeper(layers));
+        assert!(Network::new(&[2], deepest.clone()).is_ok());
+        let error = Network::new(&[2], deeper(deepest)).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { name: "layers", .. }), "{error}");
     }
 
     #[test]
@@ -312,6 +367,6 @@ mod tests {
         assert!(matches!(network().evaluate(&[1.0; 17]), Err(Error::ShapeMismatch { .. })));
         let mut images = images();
         images[20] = f64::NAN;
-        assert!(matches!(network().ranges(&images), Err(Error::Unencodable { index: 20, .. })));
+        assert!(matches!(network().trace(&images), Err(Error::Unencodable { index: 20, .. })));
     }
 }

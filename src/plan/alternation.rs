@@ -24,6 +24,12 @@ pub fn alternation(network: &Network) -> Result<Vec<AffineMap>> {
                 }
                 maps.push(std::mem::replace(&mut current, after));
             }
+            Operation::Residual { .. } => {
+                return Err(Error::Unsupported {
+                    operation: "compiling",
+                    reason: format!("layer {} is a residual block", layer.name),
+                });
+            }
         }
     }
     maps.push(current);

@@ -68,8 +68,8 @@ impl PerValueProgram {
     /// Compiles a network of affine maps and squares.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for activations other than the square and for more than 3 of them, [`Error::Unencodable`] for weights
-    /// that the encoding cannot hold, and what the affine maps refuse.
+    /// [`Error::Unsupported`] for activations other than the square, for more than 3 of them and for residual blocks,
+    /// [`Error::Unencodable`] for weights that the encoding cannot hold, and what the affine maps refuse.
     pub fn compile(
         evaluator: Arc<Evaluator>,
         encoder: &FractionalEncoder,
@@ -214,14 +214,19 @@ fn draft(layer: &Layer) -> Result<(String, Draft)> {
     let draft = match &layer.operation {
         Operation::Affine(map) => Draft::Map(map.clone()),
         Operation::Activation(Activation::Square) => Draft::Square,
-        Operation::Activation(Activation::Polynomial(_)) => {
-            return Err(Error::Unsupported {
-                operation: "compiling for the per-value layout",
-                reason: format!("layer {} is a polynomial; this layout takes squares only", layer.name),
-            });
-        }
+        Operation::Activation(Activation::Polynomial(_)) => return Err(unsupported(&layer.name, "polynomial")),
+        Operation::Residual { .. } => return Err(unsupported(&layer.name, "residual block")),
     };
     Ok((layer.name.clone(), draft))
+}
+
+fn unsupported(layer: &str, kind: &str) -> Error {
+    Error::Unsupported {
+        operation: "compiling for the per-value layout",
+        reason: format!(
+            "layer {layer} is a {kind}, and this layout takes squares only; use the batched or packed layout"
+        ),
+    }
 }
 
 /// Joins each square with the sums of equal weights that follow it.

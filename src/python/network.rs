@@ -7,16 +7,40 @@ use pyo3::prelude::*;
 
 use super::affine_map::AffineMap;
 use super::work;
-use crate::network::{self, Activation, Layer};
+use crate::network::{self, Activation, Layer, MAX_NESTING};
 
-/// What a layer does: an affine map, or a polynomial given by its coefficients, constant first.
+/// The layers of a branch, each a name and what [`Operation`] reads: unread, so that reading goes no deeper than asked.
+type Branch<'py> = Vec<(String, Bound<'py, PyAny>)>;
+
+/// What a layer does: an affine map, the two branches of a residual block, or a polynomial given by its coefficients,
+/// constant first.
 #[derive(FromPyObject)]
 pub enum Operation<'py> {
     Affine(PyRef<'py, AffineMap>),
+    Residual(Branch<'py>, Branch<'py>),
     Polynomial(Vec<f64>),
 }
 
-/// A chain of affine maps and polynomials.
+/// The layers of a chain around which `nesting` residual blocks stand.
+fn read(chain: Branch<'_>, nesting: usize) -> PyResult<Vec<Layer>> {
+    let layer = |(name, operation): (String, Bound<'_, PyAny>)| {
+        Ok(match operation.extract()? {
+            Operation::Affine(map) => Layer::affine(name, (*map.inner).clone()),
+            // The network refuses blocks that stand too deep, here without branches.
+            Operation::Residual(..) if nesting > MAX_NESTING => Layer::residual(name, Vec::new(), Vec::new()),
+            Operation::Residual(body, shortcut) => {
+                Layer::residual(name, read(body, nesting + 1)?, read(shortcut, nesting + 1)?)
+            }
+            Operation::Polynomial(coefficients) if coefficients == [0.0, 0.0, 1.0] => {
+                Layer::activation(name, Activation::Square)
+            }
+            Operation::Polynomial(coefficients) => Layer::activation(name, Activation::polynomial(&coefficients)?),
+        })
+    };
+    chain.into_iter().map(layer).collect()
+}
+
+/// A chain of affine maps, polynomials and residual blocks.
 #[pyclass(frozen, module = "pycrcnn._native")]
 pub struct Network {
     pub inner: Arc<network::Network>,
@@ -24,19 +48,11 @@ pub struct Network {
 
 #[pymethods]
 impl Network {
-    /// A network from its layers, each a name and an operation.
+    /// A network from its layers, each a name and an operation: an affine map, the coefficients of a polynomial, or a
+    /// residual block as its body and its shortcut, which are lists of layers.
     #[new]
-    fn new(input_shape: Vec<usize>, layers: Vec<(String, Operation<'_>)>) -> PyResult<Self> {
-        let layer = |(name, operation): (String, Operation<'_>)| {
-            Ok(match operation {
-                Operation::Affine(map) => Layer::affine(name, (*map.inner).clone()),
-                Operation::Polynomial(coefficients) if coefficients == [0.0, 0.0, 1.0] => {
-                    Layer::activation(name, Activation::Square)
-                }
-                Operation::Polynomial(coefficients) => Layer::activation(name, Activation::polynomial(&coefficients)?),
-            })
-        };
-        let layers = layers.into_iter().map(layer).collect::<crate::Result<_>>()?;
+    fn new(input_shape: Vec<usize>, layers: Branch<'_>) -> PyResult<Self> {
+        let layers = read(layers, 0)?;
         Ok(Self { inner: Arc::new(network::Network::new(&input_shape, layers)?) })
     }
 

@@ -8,7 +8,7 @@
 //! | `diagonal` | [`AffineMap::identity`], [`AffineMap::scale`], [`AffineMap::flatten`], [`AffineMap::batch_norm`] |
 //! | `padding` | [`AffineMap::pad2d`], [`AffineMap::pad1d`] |
 //!
-//! `fuse` multiplies maps, `structure` finds what repeats in them.
+//! `fuse` multiplies maps, `sum` adds them, `structure` finds what repeats in them.
 
 mod convolution;
 mod diagonal;
@@ -18,6 +18,7 @@ mod padding;
 mod pooling;
 mod rows;
 mod structure;
+mod sum;
 mod window;
 
 use rayon::prelude::*;

@@ -66,7 +66,8 @@ impl IntegerNetwork {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for scales that are not positive or bits outside 2..=62; [`Error::ScaleOutOfRange`]
-    /// with the layer's name where a bias or coefficient at the accumulated scale outgrows 126 bits.
+    /// with the layer's name where a bias or coefficient at the accumulated scale outgrows 126 bits;
+    /// [`Error::Unsupported`] for residual blocks, whose branches have different scales.
     pub fn new(network: &Network, input_scale: f64, weight_bits: u32) -> Result<Self> {
         let scales = network.layers().iter().map(|layer| match &layer.operation {
             Operation::Affine(map) => map.weight_scale(weight_bits),
@@ -74,6 +75,7 @@ impl IntegerNetwork {
             Operation::Activation(Activation::Polynomial(coefficients)) => {
                 affine::scale_for_bits(coefficients, weight_bits)
             }
+            Operation::Residual { .. } => Err(residual(&layer.name)),
         });
         Self::with_weight_scales(network, input_scale, &scales.collect::<Result<Vec<f64>>>()?)
     }
@@ -112,6 +114,7 @@ impl IntegerNetwork {
                     scale = output_scale;
                     IntegerOperation::Polynomial(integers)
                 }
+                Operation::Residual { .. } => return Err(residual(&layer.name)),
             };
             if !scale.is_finite() {
                 return Err(too_large(&layer.name, "the accumulated scale"));
@@ -212,6 +215,13 @@ fn quantize_polynomial(coefficients: &[f64], weight_scale: f64, scale: f64) -> O
     }
     integers.reverse();
     Some((integers, at_scale))
+}
+
+fn residual(layer: &str) -> Error {
+    Error::Unsupported {
+        operation: "rounding weights to integers",
+        reason: format!("layer {layer} is a residual block, whose branches have different scales; use CKKS"),
+    }
 }
 
 fn too_large(layer: &str, what: &str) -> Error {

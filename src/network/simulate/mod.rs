@@ -70,7 +70,8 @@ impl<E: DigitEncoder + Sync> Simulator<E> {
     /// Encodes the weights of a network.
     ///
     /// # Errors
-    /// [`Error::Unencodable`] with the flat index of the first weight, bias or coefficient that the encoding cannot hold.
+    /// [`Error::Unencodable`] with the flat index of the first weight, bias or coefficient that the encoding cannot hold;
+    /// [`Error::Unsupported`] for residual blocks.
     pub fn new(network: &Network, ring: PlainRing, encoder: E) -> Result<Self> {
         let stages = network
             .layers()
@@ -81,6 +82,10 @@ impl<E: DigitEncoder + Sync> Simulator<E> {
                 Operation::Activation(Activation::Polynomial(coefficients)) => {
                     Ok(Stage::Polynomial(encode_digits(coefficients, &ring, &encoder)?))
                 }
+                Operation::Residual { .. } => Err(Error::Unsupported {
+                    operation: "simulating",
+                    reason: format!("layer {} is a residual block, and BFV runs chains of layers only", layer.name),
+                }),
             })
             .collect::<Result<_>>()?;
         Ok(Self { encoder, ring, inputs: network.inputs(), stages })

@@ -102,6 +102,7 @@ fn every_layer_is_the_rings_arithmetic_digit_for_digit() {
                         terms.zip(&powers).fold(zero, |sum, (c, power)| add(t, sum, &schoolbook(t, &c, power)))
                     })
                     .collect(),
+                Operation::Residual { .. } => unreachable!("the network has none"),
             };
             let got: Vec<Vec<u64>> = got.iter().map(|value| ring.coefficients(value)).collect();
             assert_eq!(got, values, "{} in degree {degree}", layer.name);
@@ -181,4 +182,14 @@ fn integer_digits_predict_the_integer_network() {
     let expected: Vec<f64> = integers.evaluate(&images).unwrap().into_iter().map(|value| value as f64).collect();
     assert_eq!(got, expected);
     assert!(matches!(simulator.encode(&[1.0, 0.5]), Err(Error::Unencodable { index: 1, .. })));
+}
+
+#[test]
+fn residual_blocks_are_refused_by_name() {
+    let network = Network::new(&[2], vec![Layer::residual("block", vec![], vec![])]).unwrap();
+    let ring = PlainRing::new(1024, 1 << 30).unwrap();
+    let simulator = Simulator::new(&network, ring, ternary).err();
+    for error in [simulator, IntegerNetwork::new(&network, 16.0, 5).err()].map(Option::unwrap) {
+        assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("layer block"), "{error}");
+    }
 }
