@@ -11,4 +11,5 @@
 pub mod alternation;
 pub mod batched;
 pub mod layer;
+pub mod packed;
 pub mod per_value;

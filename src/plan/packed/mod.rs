@@ -1,0 +1,6 @@
+//! The packed layout.
+pub mod baby_giant;
+pub mod cost;
+pub mod matching;
+pub mod placement;
+pub mod search;
