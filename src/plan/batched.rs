@@ -201,7 +201,7 @@ impl BatchedProgram {
 }
 
 /// The largest |value| that each map gives on the examples.
-fn ranges(maps: &[AffineMap], images: &[f64]) -> Result<Vec<f64>> {
+pub(super) fn ranges(maps: &[AffineMap], images: &[f64]) -> Result<Vec<f64>> {
     let inputs = maps[0].inputs();
     if images.is_empty() || !images.len().is_multiple_of(inputs) {
         return Err(Error::ShapeMismatch {

@@ -66,6 +66,32 @@ pub fn largest(factor: u64, bits: u32, count: usize) -> Result<Vec<u64>> {
     Ok(found)
 }
 
+/// The `count` primes nearest to `2^bits` on either side that are congruent to 1 modulo `factor`, nearest first, none of
+/// `taken`: primes by which a scale of `2^bits` is divided with little drift.
+///
+/// # Errors
+/// [`Error::PrimesExhausted`] where there are fewer within a factor of two.
+pub fn nearest(factor: u64, bits: u32, count: usize, taken: &[u64]) -> Result<Vec<u64>> {
+    let mut found = Vec::with_capacity(count);
+    if (2..Modulus::MAX_BITS).contains(&bits) {
+        let centre = (1u64 << bits) / factor;
+        for distance in 0..=centre / 2 {
+            let above = (centre + distance) * factor + 1;
+            let below = (centre - distance) * factor + 1;
+            let pair = if distance == 0 { &[above][..] } else { &[below, above][..] };
+            for &candidate in pair {
+                if found.len() < count && !taken.contains(&candidate) && is_prime(candidate) {
+                    found.push(candidate);
+                }
+            }
+            if found.len() == count {
+                return Ok(found);
+            }
+        }
+    }
+    Err(Error::PrimesExhausted { found: found.len(), wanted: count, bits, factor })
+}
+
 /// One prime for each bit size, as SEAL's `CoeffModulus::Create`: within one size, the first asked
 /// for is the smallest of the primes taken.
 ///

@@ -4,3 +4,6 @@ pub mod cost;
 pub mod matching;
 pub mod placement;
 pub mod search;
+pub mod modulus;
+pub mod plan;
+pub mod simulate;

@@ -13,7 +13,7 @@
 
 use super::baby_giant::{Split, split};
 use super::cost::{Rates, Work};
-use super::matching::{Comb, Diagonals, partial_sums, whole_sums};
+use super::matching::{Comb, Diagonals, Entry, partial_sums, whole_sums};
 use super::placement::{Grid, Placement, Slots};
 use crate::network::AffineMap;
 
@@ -26,8 +26,8 @@ pub struct Passage {
     pub diagonals: Diagonals,
     /// how they are grouped
     pub split: Split,
-    /// for each output with partial sums: the slot where its bias goes; otherwise every slot of it
-    pub bias: Vec<Vec<u32>>,
+    /// the biases: at every slot of an output, or at one of its partial sums
+    pub bias: Vec<Entry>,
     /// rotations that add up partial sums, one sum after the other
     pub folds: Vec<Vec<i64>>,
     /// where the outputs lie
@@ -234,7 +234,8 @@ impl Planner<'_> {
             let mut taken = vec![false; self.slots.count];
             let distinct = output.positions.iter().flatten().all(|&s| !std::mem::replace(&mut taken[s as usize], true));
             let diagonals = distinct.then(|| whole_sums(self.map, input, &output.positions, self.slots))?;
-            Some(self.passage(diagonals, output.positions.clone(), Vec::new(), output))
+            let bias = self.bias(|row| output.positions[row].clone());
+            Some(self.passage(diagonals, bias, Vec::new(), output))
         };
         outputs.into_iter().filter_map(whole).collect()
     }
@@ -278,16 +279,15 @@ impl Planner<'_> {
             return None;
         }
         let diagonals = partial_sums(self.map, input, comb, starts, self.slots)?;
-        let first = |row: usize| Some(starts[row / comb.stride] + row % comb.stride);
-        let bias = (0..self.map.outputs()).map(|row| vec![first(row).unwrap_or(0) as u32 % self.slots.count as u32]);
-        let positions = (0..self.map.outputs()).map(|row| {
+        let teeth = |row: usize, count: usize| -> Vec<u32> {
             let first = starts[row / comb.stride] + row % comb.stride;
-            let copies = if around { comb.teeth } else { 1 };
-            (0..copies).map(|copy| ((first + copy * comb.stride) % self.slots.count) as u32).collect()
-        });
-        let output = Placement { positions: positions.collect(), grid: None, clean: comb.teeth == 1 };
-        let folds = self.folds(comb);
-        Some(self.passage(diagonals, bias.collect(), folds, output))
+            (0..count).map(|tooth| ((first + tooth * comb.stride) % self.slots.count) as u32).collect()
+        };
+        // Once around, the fold leaves every sum at all its teeth.
+        let copies = if around { comb.teeth } else { 1 };
+        let positions = (0..self.map.outputs()).map(|row| teeth(row, copies)).collect();
+        let output = Placement { positions, grid: None, clean: comb.teeth == 1 };
+        Some(self.passage(diagonals, self.bias(|row| teeth(row, 1)), self.folds(comb), output))
     }
 
     /// Sums of two, four or eight rotations that add up the teeth of a comb, the cheapest sequence.
@@ -317,7 +317,12 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn passage(&self, diagonals: Diagonals, bias: Vec<Vec<u32>>, folds: Vec<Vec<i64>>, output: Placement) -> Passage {
+    fn bias(&self, slots: impl Fn(usize) -> Vec<u32>) -> Vec<Entry> {
+        let biases = self.map.bias().iter().enumerate().filter(|&(_, &bias)| bias != 0.0);
+        biases.flat_map(|(row, &weight)| slots(row).into_iter().map(move |slot| Entry { slot, weight })).collect()
+    }
+
+    fn passage(&self, diagonals: Diagonals, bias: Vec<Entry>, folds: Vec<Vec<i64>>, output: Placement) -> Passage {
         let rotations = diagonals.keys().copied().collect();
         let count = diagonals.len();
         let cost = |babies, giants| price(Work::linear(self.level, count, babies, giants), self.rates);

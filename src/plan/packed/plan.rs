@@ -1,0 +1,330 @@
+//! A packed program as data: what the client puts where, what the server does, where the answer is.
+
+use std::collections::BTreeMap;
+
+use super::cost::{Rates, Work};
+use super::matching::Entry;
+use super::modulus::{self, ModulusChoice};
+use super::placement::Slots;
+use super::search::{Chain, Passage, search};
+use crate::error::{Error, Result};
+use crate::network::{AffineMap, Network};
+use crate::plan::alternation::alternation;
+use crate::plan::batched::ranges;
+use crate::scheme::Parameters;
+
+/// What to aim for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PackedOptions {
+    /// bits of security: 128, 192 or 256
+    pub security: u32,
+    /// bits of precision of every value, relative to the largest of its layer
+    pub precision: u32,
+    /// images in one ciphertext, a power of two
+    pub images: usize,
+}
+
+impl Default for PackedOptions {
+    fn default() -> Self {
+        Self { security: 128, precision: 12, images: 1 }
+    }
+}
+
+/// What a client knows of a program: no weight is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interface {
+    /// polynomial degree and primes
+    pub parameters: Parameters,
+    /// bits of security that the parameters were chosen for
+    pub security: u32,
+    /// the shape of one image
+    pub input_shape: Vec<usize>,
+    /// the shape of one answer
+    pub output_shape: Vec<usize>,
+    /// images in one ciphertext; image i has the slots from `i * n / images`
+    pub images: usize,
+    /// the slots of each value of an image
+    pub input: Vec<Vec<u32>>,
+    /// the slot of each value of an answer
+    pub output: Vec<u32>,
+    /// images are multiplied by this before they are encoded
+    pub input_factor: f64,
+    /// answers are multiplied by this after they are decoded
+    pub output_factor: f64,
+    /// the scale at which images are encoded
+    pub input_scale: f64,
+    /// the scale of answers
+    pub output_scale: f64,
+    /// how many primes a Galois key must serve, by rotation
+    pub rotations: BTreeMap<usize, usize>,
+    /// how many primes the relinearization key must serve, where one is needed
+    pub relinearization: Option<usize>,
+}
+
+/// Diagonals that share a giant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiagonalGroup {
+    /// the rotation of the group's sum
+    pub giant: usize,
+    /// baby rotations and the weights at each slot
+    pub diagonals: Vec<(usize, Vec<Entry>)>,
+}
+
+/// One step of the server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// the sum of rotations of a ciphertext: copies of values, or partial sums added up
+    Sum {
+        /// rotations, 0 among them
+        rotations: Vec<usize>,
+    },
+    /// an affine map, rescaled
+    Linear {
+        /// the weights
+        groups: Vec<DiagonalGroup>,
+        /// the biases
+        bias: Vec<Entry>,
+    },
+    /// a square, relinearised and rescaled
+    Square,
+}
+
+/// A packed program as data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// the client's part
+    pub interface: Interface,
+    /// the server's part
+    pub steps: Vec<Step>,
+    /// the work, as the search counted it
+    pub work: Work,
+}
+
+/// Degrees that are tried, smallest first.
+const DEGREES: [usize; 5] = [2048, 4096, 8192, 16384, 32768];
+
+/// Seconds a transform and a row take at N = 8192, roughly: the search needs their ratio only.
+const TYPICAL: Rates = Rates { transform: 14e-6, row: 1.5e-6 };
+
+impl Plan {
+    /// Plans a network: placements, rotations, levels, parameters.
+    ///
+    /// `images` (`[n][inputs]`, flattened) are examples by which the ranges of all values are known.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] and [`Error::InvalidArgument`] for unusable examples or options, [`Error::Unsupported`] for
+    /// networks that no secure ring has room for; it says what would fit.
+    pub fn new(network: &Network, images: &[f64], options: PackedOptions) -> Result<Self> {
+        if !options.images.is_power_of_two() {
+            let reason = format!("{} images in a ciphertext; choose a power of two", options.images);
+            return Err(Error::InvalidArgument { name: "images", reason });
+        }
+        let maps = alternation(network)?;
+        let ranges = ranges(&maps, images)?;
+        let input_range = images.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        let factors: Vec<f64> = [input_range].iter().chain(&ranges).map(|&range| reciprocal(range)).collect();
+        let maps: Vec<AffineMap> = maps
+            .iter()
+            .enumerate()
+            .map(|(i, map)| normalised(map, if i == 0 { factors[0] } else { factors[i].powi(2) }, factors[i + 1]))
+            .collect::<Result<_>>()?;
+        let mut best: Option<(f64, ModulusChoice, Chain)> = None;
+        for degree in DEGREES {
+            let Some(choice) = modulus::choose(degree, 2 * maps.len() - 1, options)? else { continue };
+            let slots = Slots { count: degree / 2 / options.images, cyclic: options.images == 1 };
+            let rates = typical(degree);
+            let Some(chain) = search(&maps, slots, choice.moduli.len() - 1, rates) else { continue };
+            // A larger ring has room for better placements; it seldom pays, and then for one step up.
+            match &best {
+                Some((seconds, ..)) if chain.seconds >= *seconds => break,
+                Some(_) => {
+                    best = Some((chain.seconds, choice, chain));
+                    break;
+                }
+                None => best = Some((chain.seconds, choice, chain)),
+            }
+        }
+        let (_, choice, chain) = best.ok_or_else(|| no_room(&maps, options))?;
+        assemble(network, &chain, &choice, [factors[0], 1.0 / factors[maps.len()]], options)
+    }
+
+    /// Data primes at the start of each step.
+    pub fn levels(&self) -> Vec<usize> {
+        let mut primes = self.interface.parameters.data_moduli().len();
+        self.steps
+            .iter()
+            .map(|step| {
+                let own = primes;
+                primes -= usize::from(!matches!(step, Step::Sum { .. }));
+                own
+            })
+            .collect()
+    }
+}
+
+impl Plan {
+    /// The scale after each step.
+    pub fn scales(&self) -> Vec<f64> {
+        let mut scale = self.interface.input_scale;
+        let last_prime = |level: usize| self.interface.parameters.moduli()[level - 1] as f64;
+        self.steps
+            .iter()
+            .zip(self.levels())
+            .map(|(step, level)| {
+                if *step == Step::Square {
+                    scale *= scale / last_prime(level);
+                }
+                scale
+            })
+            .collect()
+    }
+}
+
+/// Turns passages between placements into steps on all the slots of a ciphertext.
+struct Builder {
+    slots: usize,
+    images: usize,
+}
+
+impl Builder {
+    fn push(&self, steps: &mut Vec<Step>, passage: &Passage) {
+        let sum = |rotations: &Vec<i64>| Step::Sum { rotations: rotations.iter().map(|&r| self.wrapped(r)).collect() };
+        steps.extend(passage.copies.iter().map(sum));
+        let group = |(&giant, babies): (&i64, &Vec<i64>)| DiagonalGroup {
+            giant: self.wrapped(giant),
+            diagonals: babies
+                .iter()
+                .map(|&baby| {
+                    let entries = passage.diagonals.get(&(giant + baby)).map_or(&[][..], Vec::as_slice);
+                    (self.wrapped(baby), self.everywhere(entries, giant))
+                })
+                .collect(),
+        };
+        steps.push(Step::Linear {
+            groups: passage.split.groups.iter().map(group).collect(),
+            bias: self.everywhere(&passage.bias, 0),
+        });
+        steps.extend(passage.folds.iter().map(sum));
+    }
+
+    /// A rotation as SEAL counts it: to the left, from 0 up.
+    fn wrapped(&self, rotation: i64) -> usize {
+        rotation.rem_euclid(self.slots as i64) as usize
+    }
+
+    /// Entries of one image, moved by `offset`, for every image.
+    fn everywhere(&self, entries: &[Entry], offset: i64) -> Vec<Entry> {
+        let own = self.slots / self.images;
+        let place = |image: usize, entry: &Entry| Entry {
+            slot: self.wrapped((image * own) as i64 + i64::from(entry.slot) + offset) as u32,
+            weight: entry.weight,
+        };
+        (0..self.images).flat_map(|image| entries.iter().map(move |entry| place(image, entry))).collect()
+    }
+}
+
+/// Rates of a ring relative to one another.
+pub fn typical(degree: usize) -> Rates {
+    let (n, reference) = (degree as f64, 8192f64);
+    Rates {
+        transform: TYPICAL.transform * n * n.log2() / (reference * reference.log2()),
+        row: TYPICAL.row * n / reference,
+    }
+}
+
+fn reciprocal(range: f64) -> f64 {
+    if range > 0.0 { 1.0 / range } else { 1.0 }
+}
+
+/// The map for inputs multiplied by `input` that gives outputs multiplied by `output`.
+fn normalised(map: &AffineMap, input: f64, output: f64) -> Result<AffineMap> {
+    let weights: Vec<f64> = map.weights().iter().map(|weight| weight * output / input).collect();
+    let bias: Vec<f64> = map.bias().iter().map(|bias| bias * output).collect();
+    AffineMap::new(map.input_shape(), map.output_shape(), map.offsets(), map.columns(), &weights, &bias)
+}
+
+fn no_room(maps: &[AffineMap], options: PackedOptions) -> Error {
+    let largest = maps.iter().flat_map(|map| [map.inputs(), map.outputs()]).max().unwrap_or(0);
+    let degree = DEGREES[DEGREES.len() - 1];
+    let divisions = 2 * maps.len() - 1;
+    let needed = modulus::needed_bits(degree, divisions, options.precision);
+    let limit = crate::scheme::security::limit(degree, options.security).unwrap_or(0);
+    let reason = if needed > limit {
+        let each = needed.saturating_sub(limit).div_ceil(divisions as u32 + 2);
+        format!(
+            "{} affine maps with squares between them need a modulus of {needed} bits, and N = {degree} allows {limit} at {}-bit security; ask for {each} bits of precision less, use fewer activations, or split the network at a refresh",
+            maps.len(), options.security
+        )
+    } else {
+        format!(
+            "its largest tensor has {largest} values, and one ciphertext of N = {degree} has {} slots for {} image(s); use larger strides or fewer channels, or the batched layout",
+            degree / 2, options.images
+        )
+    };
+    Error::Unsupported { operation: "compiling for the packed layout", reason }
+}
+
+fn assemble(
+    network: &Network,
+    chain: &Chain,
+    choice: &ModulusChoice,
+    [input_factor, output_factor]: [f64; 2],
+    options: PackedOptions,
+) -> Result<Plan> {
+    let parameters = Parameters::ckks(choice.degree, choice.moduli.clone(), true)?;
+    parameters.check_security(options.security)?;
+    let builder = Builder { slots: choice.degree / 2, images: options.images };
+    let (mut steps, mut work) = (Vec::new(), Work::default());
+    for (i, passage) in chain.passages.iter().enumerate() {
+        if i > 0 {
+            steps.push(Step::Square);
+            work += Work::square(choice.moduli.len() - 2 * i);
+        }
+        work += passage.work;
+        builder.push(&mut steps, passage);
+    }
+    let input_scale = 2f64.powi(choice.scale_bits as i32);
+    let mut plan = Plan {
+        interface: Interface {
+            security: options.security,
+            input_shape: network.input_shape().to_vec(),
+            output_shape: network.output_shape().to_vec(),
+            images: options.images,
+            input: chain.input.positions.clone(),
+            output: chain.passages.last().map_or(Vec::new(), |p| p.output.positions.iter().map(|s| s[0]).collect()),
+            input_factor,
+            output_factor,
+            input_scale,
+            output_scale: input_scale,
+            rotations: BTreeMap::new(),
+            relinearization: None,
+            parameters,
+        },
+        steps,
+        work,
+    };
+    plan.interface.output_scale = plan.scales().last().copied().unwrap_or(input_scale);
+    let levels = plan.levels();
+    for (step, level) in plan.steps.iter().zip(levels) {
+        let mut need = |rotation: usize| {
+            if rotation != 0 {
+                let primes = plan.interface.rotations.entry(rotation).or_default();
+                *primes = (*primes).max(level);
+            }
+        };
+        match step {
+            Step::Sum { rotations } => rotations.iter().for_each(|&rotation| need(rotation)),
+            Step::Linear { groups, .. } => {
+                for group in groups {
+                    need(group.giant);
+                    group.diagonals.iter().for_each(|(baby, _)| need(*baby));
+                }
+            }
+            Step::Square => {
+                let key = plan.interface.relinearization.get_or_insert(level);
+                *key = (*key).max(level);
+            }
+        }
+    }
+    Ok(plan)
+}

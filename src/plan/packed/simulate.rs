@@ -1,0 +1,244 @@
+//! What a packed program would answer, in clear: its steps on vectors of slots, with the noise that encryption would add.
+
+use std::f64::consts::TAU;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::plan::{Plan, Step};
+use crate::error::{Error, Result};
+
+/// Deviation of a coefficient of fresh noise: SEAL's clipped normal, and the rounding of the encoding.
+const FRESH: f64 = 3.2;
+
+impl Plan {
+    /// The slots that a client encrypts for up to [`images`](super::plan::Interface::images) images, flattened.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where the number of values is not one to `images` images'; [`Error::Unencodable`] for
+    /// values that are not finite.
+    pub fn slots_of(&self, images: &[f64]) -> Result<Vec<f64>> {
+        let interface = &self.interface;
+        let inputs = interface.input.len();
+        if images.is_empty() || !images.len().is_multiple_of(inputs) || images.len() > inputs * interface.images {
+            return Err(Error::ShapeMismatch {
+                operation: "encrypting",
+                expected: format!("1 to {} images of {inputs} values", interface.images),
+                got: vec![images.len()],
+            });
+        }
+        if let Some(index) = images.iter().position(|x| !x.is_finite()) {
+            let reason = "it is not finite; clean the data first".into();
+            return Err(Error::Unencodable { value: images[index], index, reason });
+        }
+        let n = interface.parameters.degree() / 2;
+        let mut slots = vec![0.0; n];
+        for (i, image) in images.chunks_exact(inputs).enumerate() {
+            for (value, positions) in image.iter().zip(&interface.input) {
+                positions.iter().for_each(|&at| slots[i * n / interface.images + at as usize] = value * interface.input_factor);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// The answers to the first `count` images in decoded slots, flattened.
+    pub fn answers_in(&self, slots: &[f64], count: usize) -> Vec<f64> {
+        let interface = &self.interface;
+        let own = slots.len() / interface.images;
+        let answer = |image: usize| interface.output.iter().map(move |&at| slots[image * own + at as usize]);
+        (0..count).flat_map(answer).map(|value| value * interface.output_factor).collect()
+    }
+
+    /// The slots after every step, with noise drawn from `noise` (none: exact arithmetic).
+    pub fn trace_slots(&self, slots: Vec<f64>, noise: Option<&mut Noise>) -> Vec<Vec<f64>> {
+        let mut noise = noise;
+        let n = slots.len();
+        let (mut scale, mut trace, mut values) = (self.interface.input_scale, Vec::new(), slots);
+        if let Some(noise) = noise.as_deref_mut() {
+            noise.add(&mut values, FRESH * noise.slot / scale);
+        }
+        for ((step, level), next) in self.steps.iter().zip(self.levels()).zip(self.scales()) {
+            let deviation = noise.as_deref().map(|noise| noise.of_step(self, step, &values, level, scale, next));
+            values = match step {
+                Step::Sum { rotations } => {
+                    let rotated = |i: usize| rotations.iter().map(|rotation| values[(i + rotation) % n]).sum();
+                    (0..n).map(rotated).collect()
+                }
+                Step::Linear { groups, bias } => {
+                    let mut out = vec![0.0; n];
+                    for group in groups {
+                        for (baby, entries) in &group.diagonals {
+                            for entry in entries {
+                                let at = entry.slot as usize;
+                                out[(at + n - group.giant) % n] += entry.weight * values[(at + baby) % n];
+                            }
+                        }
+                    }
+                    bias.iter().for_each(|entry| out[entry.slot as usize] += entry.weight);
+                    out
+                }
+                Step::Square => values.iter().map(|value| value * value).collect(),
+            };
+            if let (Some(noise), Some(deviation)) = (noise.as_deref_mut(), deviation) {
+                noise.add(&mut values, deviation);
+            }
+            scale = next;
+            trace.push(values.clone());
+        }
+        trace
+    }
+
+    /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, noise included.
+    ///
+    /// # Errors
+    /// As [`slots_of`](Self::slots_of), for each group of images that share a ciphertext.
+    pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
+        let inputs = self.interface.input.len();
+        let mut noise = Noise::new(self, seed);
+        let mut answers = Vec::new();
+        for group in images.chunks(inputs * self.interface.images) {
+            let trace = self.trace_slots(self.slots_of(group)?, Some(&mut noise));
+            let slots = trace.last().map_or(&[][..], Vec::as_slice);
+            answers.extend(self.answers_in(slots, group.len() / inputs));
+        }
+        Ok(answers)
+    }
+}
+
+/// A source of Gaussian noise with the deviations of CKKS's operations.
+pub struct Noise {
+    generator: ChaCha12Rng,
+    /// from the deviation of coefficients to that of the real part of a slot: sqrt(N / 2)
+    slot: f64,
+    /// of the coefficients of a division's rounding error: sqrt((1 + 2N/3) / 12)
+    rounding: f64,
+}
+
+impl Noise {
+    /// Noise for the ring of a plan.
+    pub fn new(plan: &Plan, seed: u64) -> Self {
+        let degree = plan.interface.parameters.degree() as f64;
+        Self {
+            generator: ChaCha12Rng::seed_from_u64(seed),
+            slot: (degree / 2.0).sqrt(),
+            rounding: ((1.0 + 2.0 * degree / 3.0) / 12.0).sqrt(),
+        }
+    }
+
+    /// The deviation that a step adds to each slot, in units of values.
+    fn of_step(&self, plan: &Plan, step: &Step, values: &[f64], level: usize, scale: f64, next: f64) -> f64 {
+        let parameters = &plan.interface.parameters;
+        let degree = parameters.degree() as f64;
+        let special = parameters.moduli().last().map_or(1.0, |&p| p as f64);
+        // Digits are uniform below their primes; each is multiplied by fresh noise and divided by the special prime.
+        let squares: f64 = parameters.moduli()[..level].iter().map(|&q| (q as f64).powi(2)).sum();
+        let switching = (squares * degree / 3.0).sqrt() * FRESH / special;
+        let rounding = self.rounding * self.slot / next;
+        match step {
+            Step::Sum { rotations } => {
+                let switched = rotations.iter().filter(|&&rotation| rotation != 0).count() as f64;
+                (switched * switching.powi(2) + self.rounding.powi(2)).sqrt() * self.slot / scale
+            }
+            Step::Square => rounding,
+            Step::Linear { groups, .. } => {
+                let diagonals: usize = groups.iter().map(|group| group.diagonals.len()).sum();
+                let (mut weights, mut used) = (0.0f64, 0usize);
+                for (baby, entries) in groups.iter().flat_map(|group| &group.diagonals) {
+                    if *baby != 0 {
+                        weights += entries.iter().map(|entry| entry.weight.powi(2)).sum::<f64>();
+                    }
+                    used = used.max(entries.len());
+                }
+                let row = weights / used.max(1) as f64;
+                let rotations = switching * self.slot / scale * row.sqrt();
+                // Encoding rounds the coefficients of every diagonal, at the scale of the prime that is divided by.
+                let mean_square = values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
+                let encoding_scale = parameters.moduli()[level - 1] as f64;
+                let encoding = (diagonals as f64 * mean_square / 12.0).sqrt() * self.slot / encoding_scale;
+                (rotations.powi(2) + encoding.powi(2) + rounding.powi(2)).sqrt()
+            }
+        }
+    }
+
+    fn add(&mut self, values: &mut [f64], deviation: f64) {
+        values.iter_mut().for_each(|value| *value += deviation * self.normal());
+    }
+
+    /// A standard normal number (Box and Muller, 1958).
+    fn normal(&mut self) -> f64 {
+        let mut uniform = || ((self.generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), TAU * uniform());
+        radius * angle.cos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::plan::PackedOptions;
+    use super::*;
+    use crate::network::{Activation, AffineMap, Conv2d, Layer, Network};
+
+    fn number(seed: &mut u64) -> f64 {
+        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*seed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    fn numbers(count: usize, seed: &mut u64) -> Vec<f64> {
+        (0..count).map(|_| number(seed)).collect()
+    }
+
+    /// A convolution, a square, a second map, perhaps a square and a third.
+    fn network(size: usize, channels: [usize; 2], kernel: usize, stride: usize, deep: bool, seed: &mut u64) -> Network {
+        let shape = [channels[1], channels[0], kernel, kernel];
+        let weights = numbers(shape.iter().product(), seed);
+        let mut conv = Conv2d::new(&weights, shape);
+        let bias = numbers(channels[1], seed);
+        (conv.stride, conv.padding, conv.bias) = ([stride; 2], [1; 2], Some(&bias[..]));
+        let conv = AffineMap::conv2d([channels[0], size, size], &conv).unwrap();
+        let mut layers = vec![Layer::affine("conv", conv.clone()), Layer::activation("square", Activation::Square)];
+        let dense = |inputs: usize, outputs: usize, seed: &mut u64| {
+            let weights = numbers(inputs * outputs, seed);
+            AffineMap::linear(&weights, [outputs, inputs], Some(&numbers(outputs, seed))).unwrap()
+        };
+        let middle = if deep { 7 } else { 3 };
+        let second = dense(conv.outputs(), middle, seed).reshaped(conv.output_shape(), &[middle]).unwrap();
+        layers.push(Layer::affine("dense", second));
+        if deep {
+            layers.push(Layer::activation("square", Activation::Square));
+            layers.push(Layer::affine("last", dense(middle, 3, seed)));
+        }
+        Network::new(&[channels[0], size, size], layers).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn slots_compute_what_the_network_does(
+            size in 4usize..12,
+            inputs in 1usize..4,
+            outputs in 1usize..6,
+            kernel in 1usize..4,
+            stride in 1usize..4,
+            deep: bool,
+            images in prop::sample::select(vec![1usize, 2, 4]),
+            mut seed: u64,
+        ) {
+            let network = network(size, [inputs, outputs], kernel, stride, deep, &mut seed);
+            let examples = numbers(images * network.inputs(), &mut seed);
+            let plan = Plan::new(&network, &examples, PackedOptions { images, ..Default::default() }).unwrap();
+            let trace = plan.trace_slots(plan.slots_of(&examples).unwrap(), None);
+            let answers = plan.answers_in(trace.last().unwrap(), images);
+            let clear = network.evaluate(&examples).unwrap();
+            let largest = clear.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+            for (answer, expected) in answers.iter().zip(&clear) {
+                prop_assert!((answer - expected).abs() <= 1e-9 * largest, "{answer} {expected}");
+            }
+            for (answer, expected) in plan.simulate(&examples, 7).unwrap().iter().zip(&clear) {
+                prop_assert!((answer - expected).abs() <= 0.01 * largest, "{answer} {expected}");
+            }
+        }
+    }
+}
