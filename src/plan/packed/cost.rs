@@ -53,7 +53,8 @@ impl Work {
         work += Self::inner_product(l).times(babies);
         // The sum of a giant is divided in coefficient form, so its digits are at hand.
         let giant = Self { transforms: l + 1, rows: 2 * l, key_rows: 0 };
-        work += (giant + Self { transforms: l * (l + 1), rows: l * l, key_rows: 0 } + Self::inner_product(l)).times(giants);
+        work +=
+            (giant + Self { transforms: l * (l + 1), rows: l * l, key_rows: 0 } + Self::inner_product(l)).times(giants);
         work + Self::division(l - 1, if babies + giants > 0 { 2 } else { 1 })
     }
 
@@ -68,11 +69,7 @@ impl Work {
     }
 
     fn times(self, count: usize) -> Self {
-        Self {
-            transforms: self.transforms * count,
-            rows: self.rows * count,
-            key_rows: self.key_rows * count,
-        }
+        Self { transforms: self.transforms * count, rows: self.rows * count, key_rows: self.key_rows * count }
     }
 }
 

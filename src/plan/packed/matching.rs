@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::placement::{Placement, Slots};
 use crate::network::AffineMap;
 
 /// One weight: output slot s takes weight times the input at slot s + rotation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// the slot of the output
     pub slot: u32,
@@ -19,7 +21,6 @@ pub type Diagonals = BTreeMap<i64, Vec<Entry>>;
 
 /// Every slot of `output` gets its whole sum. Where the input has copies, those are taken that need few rotations.
 pub fn whole_sums(map: &AffineMap, input: &Placement, output: &[Vec<u32>], slots: Slots) -> Diagonals {
-    let mut popularity: BTreeMap<i64, usize> = BTreeMap::new();
     let sums = || {
         map.rows().zip(output).flat_map(|((columns, weights), targets)| {
             targets.iter().flat_map(move |&target| {
@@ -31,31 +32,47 @@ pub fn whole_sums(map: &AffineMap, input: &Placement, output: &[Vec<u32>], slots
         let sources = &input.positions[column as usize];
         sources.iter().map(move |&source| slots.rotation(source as usize, target as usize))
     };
+    let mut popularity = Popularity::new(slots);
     for (target, column, _) in sums() {
-        rotations(target, column).for_each(|rotation| *popularity.entry(rotation).or_default() += 1);
+        rotations(target, column).for_each(|rotation| popularity.count(rotation));
     }
     // Taking the most popular rotation makes some superfluous; counting what was taken and taking again settles it.
-    for _ in 0..3 {
-        let mut taken: BTreeMap<i64, usize> = BTreeMap::new();
-        for (target, column, _) in sums() {
-            *taken.entry(most_popular(rotations(target, column), &popularity)).or_default() += 1;
+    if input.positions.iter().any(|slots| slots.len() > 1) {
+        for _ in 0..2 {
+            let mut taken = Popularity::new(slots);
+            for (target, column, _) in sums() {
+                taken.count(popularity.first(rotations(target, column)));
+            }
+            popularity = taken;
         }
-        if taken.len() == popularity.len() {
-            break;
-        }
-        popularity = taken;
     }
     let mut diagonals = Diagonals::new();
     for (target, column, weight) in sums() {
-        let rotation = most_popular(rotations(target, column), &popularity);
+        let rotation = popularity.first(rotations(target, column));
         diagonals.entry(rotation).or_default().push(Entry { slot: target, weight });
     }
     diagonals
 }
 
-fn most_popular(rotations: impl Iterator<Item = i64>, popularity: &BTreeMap<i64, usize>) -> i64 {
-    let weight = |rotation: &i64| (popularity.get(rotation).copied().unwrap_or(0), -rotation.abs());
-    rotations.max_by_key(weight).unwrap_or(0)
+/// How often each rotation could serve, by rotation plus the number of slots.
+struct Popularity {
+    slots: i64,
+    counts: Vec<u32>,
+}
+
+impl Popularity {
+    fn new(slots: Slots) -> Self {
+        Self { slots: slots.count as i64, counts: vec![0; 2 * slots.count + 1] }
+    }
+
+    fn count(&mut self, rotation: i64) {
+        self.counts[(rotation + self.slots) as usize] += 1;
+    }
+
+    /// The most popular of some rotations; among equals the shortest.
+    fn first(&self, rotations: impl Iterator<Item = i64>) -> i64 {
+        rotations.max_by_key(|&rotation| (self.counts[(rotation + self.slots) as usize], -rotation.abs())).unwrap_or(0)
+    }
 }
 
 /// How partial sums lie: copy b of the input serves rows `b * stride..(b + 1) * stride`, and row `b * stride + u` has its

@@ -1,9 +1,27 @@
-//! The packed layout.
+//! The packed layout: a whole image, or several, in the slots of one CKKS ciphertext.
+//!
+//! | module | what it decides or does |
+//! | --- | --- |
+//! | [`placement`] | where the values of a tensor lie |
+//! | [`matching`] | an affine map as diagonals over slots, between two placements |
+//! | [`baby_giant`] | which rotations to take |
+//! | [`search`] | the cheapest chain of placements through a network |
+//! | [`cost`] | what steps cost |
+//! | [`modulus`] | ring, scale and primes |
+//! | [`plan`] | all of it together, as data |
+//! | [`simulate`] | the plan in clear, with the noise of encryption |
+//! | [`explain`] | what the plan will take |
+//! | [`file`] | plans as bytes |
+
 pub mod baby_giant;
 pub mod cost;
+pub mod explain;
+pub mod file;
 pub mod matching;
-pub mod placement;
-pub mod search;
 pub mod modulus;
+pub mod placement;
 pub mod plan;
+pub mod search;
 pub mod simulate;
+
+pub use plan::{Interface, PackedOptions, Plan};

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::cost::{Rates, Work};
+use serde::{Deserialize, Serialize};
+
+use super::cost::Rates;
+use super::file::{self, Identity};
 use super::matching::Entry;
 use super::modulus::{self, ModulusChoice};
 use super::placement::Slots;
@@ -59,10 +62,12 @@ pub struct Interface {
     pub rotations: BTreeMap<usize, usize>,
     /// how many primes the relinearization key must serve, where one is needed
     pub relinearization: Option<usize>,
+    /// what tells this program from others: BLAKE2b-256 of its steps and of all the above
+    pub program: Identity,
 }
 
 /// Diagonals that share a giant.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiagonalGroup {
     /// the rotation of the group's sum
     pub giant: usize,
@@ -71,7 +76,7 @@ pub struct DiagonalGroup {
 }
 
 /// One step of the server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// the sum of rotations of a ciphertext: copies of values, or partial sums added up
     Sum {
@@ -96,8 +101,6 @@ pub struct Plan {
     pub interface: Interface,
     /// the server's part
     pub steps: Vec<Step>,
-    /// the work, as the search counted it
-    pub work: Work,
 }
 
 /// Degrees that are tried, smallest first.
@@ -163,6 +166,30 @@ impl Plan {
 }
 
 impl Plan {
+    /// How many primes a Galois key must serve, by rotation, and how many the relinearization key, where one is needed.
+    pub fn keys(&self) -> (BTreeMap<usize, usize>, Option<usize>) {
+        let (mut rotations, mut relinearization) = (BTreeMap::new(), None);
+        for (step, level) in self.steps.iter().zip(self.levels()) {
+            let used: Vec<usize> = match step {
+                Step::Sum { rotations } => rotations.clone(),
+                Step::Linear { groups, .. } => {
+                    let babies =
+                        |group: &DiagonalGroup| group.diagonals.iter().map(|(baby, _)| *baby).collect::<Vec<_>>();
+                    groups.iter().flat_map(|group| [vec![group.giant], babies(group)].concat()).collect()
+                }
+                Step::Square => {
+                    relinearization = relinearization.max(Some(level));
+                    Vec::new()
+                }
+            };
+            for rotation in used.into_iter().filter(|&rotation| rotation != 0) {
+                let primes = rotations.entry(rotation).or_default();
+                *primes = level.max(*primes);
+            }
+        }
+        (rotations, relinearization)
+    }
+
     /// The scale after each step.
     pub fn scales(&self) -> Vec<f64> {
         let mut scale = self.interface.input_scale;
@@ -253,12 +280,14 @@ fn no_room(maps: &[AffineMap], options: PackedOptions) -> Error {
         let each = needed.saturating_sub(limit).div_ceil(divisions as u32 + 2);
         format!(
             "{} affine maps with squares between them need a modulus of {needed} bits, and N = {degree} allows {limit} at {}-bit security; ask for {each} bits of precision less, use fewer activations, or split the network at a refresh",
-            maps.len(), options.security
+            maps.len(),
+            options.security
         )
     } else {
         format!(
             "its largest tensor has {largest} values, and one ciphertext of N = {degree} has {} slots for {} image(s); use larger strides or fewer channels, or the batched layout",
-            degree / 2, options.images
+            degree / 2,
+            options.images
         )
     };
     Error::Unsupported { operation: "compiling for the packed layout", reason }
@@ -274,13 +303,11 @@ fn assemble(
     let parameters = Parameters::ckks(choice.degree, choice.moduli.clone(), true)?;
     parameters.check_security(options.security)?;
     let builder = Builder { slots: choice.degree / 2, images: options.images };
-    let (mut steps, mut work) = (Vec::new(), Work::default());
+    let mut steps = Vec::new();
     for (i, passage) in chain.passages.iter().enumerate() {
         if i > 0 {
             steps.push(Step::Square);
-            work += Work::square(choice.moduli.len() - 2 * i);
         }
-        work += passage.work;
         builder.push(&mut steps, passage);
     }
     let input_scale = 2f64.powi(choice.scale_bits as i32);
@@ -298,33 +325,13 @@ fn assemble(
             output_scale: input_scale,
             rotations: BTreeMap::new(),
             relinearization: None,
+            program: Identity::default(),
             parameters,
         },
         steps,
-        work,
     };
     plan.interface.output_scale = plan.scales().last().copied().unwrap_or(input_scale);
-    let levels = plan.levels();
-    for (step, level) in plan.steps.iter().zip(levels) {
-        let mut need = |rotation: usize| {
-            if rotation != 0 {
-                let primes = plan.interface.rotations.entry(rotation).or_default();
-                *primes = (*primes).max(level);
-            }
-        };
-        match step {
-            Step::Sum { rotations } => rotations.iter().for_each(|&rotation| need(rotation)),
-            Step::Linear { groups, .. } => {
-                for group in groups {
-                    need(group.giant);
-                    group.diagonals.iter().for_each(|(baby, _)| need(*baby));
-                }
-            }
-            Step::Square => {
-                let key = plan.interface.relinearization.get_or_insert(level);
-                *key = (*key).max(level);
-            }
-        }
-    }
+    (plan.interface.rotations, plan.interface.relinearization) = plan.keys();
+    plan.interface.program = file::identity(&plan);
     Ok(plan)
 }

@@ -35,7 +35,9 @@ impl Plan {
         let mut slots = vec![0.0; n];
         for (i, image) in images.chunks_exact(inputs).enumerate() {
             for (value, positions) in image.iter().zip(&interface.input) {
-                positions.iter().for_each(|&at| slots[i * n / interface.images + at as usize] = value * interface.input_factor);
+                positions
+                    .iter()
+                    .for_each(|&at| slots[i * n / interface.images + at as usize] = value * interface.input_factor);
             }
         }
         Ok(slots)
