@@ -250,7 +250,7 @@ impl Network {
             Some(index) => Err(Error::Unencodable {
                 value: images[index],
                 index,
-                reason: "an image must consist of finite numbers".into(),
+                reason: "an image must consist of finite numbers; clean the data first".into(),
             }),
         }
     }

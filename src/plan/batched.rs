@@ -86,16 +86,16 @@ const PRIME_BITS: u32 = 50;
 const HEADROOM_BITS: f64 = 2.0;
 
 impl BatchedProgram {
-    /// Compiles a network of affine maps and quadratic activations, choosing the smallest parameters.
+    /// Compiles a network, choosing the smallest parameters.
     ///
     /// `images` (`[n][inputs]`, flattened) are examples by which the ranges of all values are known.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] and [`Error::InvalidArgument`] for unusable examples,
-    /// [`Error::Unsupported`] for activations that are not quadratic and networks whose modulus exceeds
-    /// what the largest degree allows.
+    /// [`Error::Unsupported`] for networks with more than 3 squares one after the other (a polynomial of degree d
+    /// takes ceil(log2 d)), or whose modulus exceeds what the largest degree allows.
     pub fn compile(network: &Network, images: &[f64], options: BatchedOptions) -> Result<Self> {
-        let maps = alternation(network)?;
+        let maps = alternation(network, Some(&network.ranges(images)?))?;
         let ranges = ranges(&maps, images)?;
         let choice = choose(&maps, &ranges, options)?;
         let moduli = primes::create(choice.degree, &choice.primes)?;
@@ -200,19 +200,15 @@ impl BatchedProgram {
     }
 }
 
-/// The largest |value| that each map gives on the examples.
+/// The largest |value| that each map gives on the examples, which the network has taken.
 pub(super) fn ranges(maps: &[AffineMap], images: &[f64]) -> Result<Vec<f64>> {
     let inputs = maps[0].inputs();
-    if images.is_empty() || !images.len().is_multiple_of(inputs) {
+    if images.is_empty() {
         return Err(Error::ShapeMismatch {
             operation: "calibration",
             expected: format!("at least one image of {inputs} values"),
             got: vec![images.len()],
         });
-    }
-    if let Some(index) = images.iter().position(|x| !x.is_finite()) {
-        let reason = "calibration images must be finite; clean the data first".into();
-        return Err(Error::Unencodable { value: images[index], index, reason });
     }
     let largest = |values: &[f64]| values.iter().fold(0f64, |largest, x| largest.max(x.abs()));
     images
@@ -242,7 +238,7 @@ fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions) -> Result
     let most = (Ciphertext::SIZES.end() - 1).ilog2() as usize;
     if squares > most {
         return Err(unsupported(format!(
-            "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network with at most {most} activations",
+            "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network with at most {most}: an activation of degree d takes ceil(log2 d)",
             Ciphertext::SIZES.end()
         )));
     }
@@ -392,6 +388,32 @@ mod tests {
             for (value, expected) in predict(&program, &images).iter().zip(clear) {
                 prop_assert!((value - expected).abs() < 0.01, "{value} {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn residual_networks_and_quartics_give_the_clear_answers() {
+        let mut seed = 5;
+        let square = || Layer::activation("square", Activation::Square);
+        let body = vec![
+            Layer::affine("first", dense(4, 6, &mut seed)),
+            square(),
+            Layer::affine("second", dense(6, 4, &mut seed)),
+        ];
+        let shortcut = vec![Layer::affine("around", dense(4, 4, &mut seed))];
+        let quartic = Activation::polynomial(&[0.1, 0.5, 0.4, -0.1, 0.05]).unwrap();
+        let layers = vec![
+            Layer::residual("block", body, shortcut),
+            Layer::activation("quartic", quartic),
+            Layer::affine("last", dense(4, 2, &mut seed)),
+        ];
+        let network = Network::new(&[4], layers).unwrap();
+        let images: Vec<f64> = (0..9 * 4).map(|i| 2.0 * (i as f64 * 0.37).sin()).collect();
+        let program = BatchedProgram::compile(&network, &images, BatchedOptions::default()).unwrap();
+        let clear = network.evaluate(&images).unwrap();
+        let largest = clear.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        for (value, expected) in predict(&program, &images).iter().zip(clear) {
+            assert!((value - expected).abs() < 0.01 * largest, "{value} {expected}");
         }
     }
 

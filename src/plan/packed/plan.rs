@@ -122,7 +122,7 @@ impl Plan {
             let reason = format!("{} images in a ciphertext; choose a power of two", options.images);
             return Err(Error::InvalidArgument { name: "images", reason });
         }
-        let maps = alternation(network)?;
+        let maps = alternation(network, Some(&network.ranges(images)?))?;
         let ranges = ranges(&maps, images)?;
         let input_range = images.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
         let factors: Vec<f64> = [input_range].iter().chain(&ranges).map(|&range| reciprocal(range)).collect();
