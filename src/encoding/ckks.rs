@@ -6,7 +6,7 @@ use num_complex::Complex64;
 
 use super::fft::{Complexes, Fft};
 use crate::error::{Error, Result};
-use crate::ring::{Crt, Modulus, Residues};
+use crate::ring::{Crt, Modulus, NttTable, Residues};
 use crate::scheme::{Context, Plaintext, Scheme};
 
 /// Encodes up to N/2 numbers, one a slot, in SEAL's order, with the same coefficients as SEAL's
@@ -130,6 +130,42 @@ impl CkksEncoder {
         scale: f64,
         primes: usize,
     ) -> Result<Plaintext> {
+        let x = self.coefficients(len, value, scale, primes)?;
+        let tables = &self.context.tables()[..primes];
+        Ok(Plaintext::Ckks { primes, scale, data: self.residues(&x, tables) })
+    }
+
+    /// Encodes at most N/2 real numbers for products with digits of key switching: residues modulo the first `primes`
+    /// primes and the key-switching prime, in NTT form, `[primes + 1][N]`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`Error::Unsupported`] without a key-switching prime.
+    pub fn encode_extended(&self, values: &[f64], scale: f64, primes: usize) -> Result<Residues> {
+        let special = match self.context.tables() {
+            [.., special] if self.context.parameters().key_switching() => special,
+            _ => {
+                let reason = "the parameters set no prime aside for key switching; make them with one".into();
+                return Err(Error::Unsupported { operation: "encode", reason });
+            }
+        };
+        let x = self.coefficients(values.len(), |i| (values[i], 0.0), scale, primes)?;
+        let tables: Vec<Arc<NttTable>> = self.context.tables()[..primes].iter().chain([special]).cloned().collect();
+        Ok(self.residues(&x, &tables))
+    }
+
+    /// The context that numbers are encoded for.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The real coefficients of the polynomial that has these values, times the scale.
+    fn coefficients(
+        &self,
+        len: usize,
+        value: impl Fn(usize) -> (f64, f64),
+        scale: f64,
+        primes: usize,
+    ) -> Result<Vec<f64>> {
         let level = self.level(primes)?;
         let (degree, slots) = (self.context.degree(), self.slots());
         super::check_slots(len, slots)?;
@@ -152,13 +188,20 @@ impl CkksEncoder {
             let worst = (0..len).max_by(|&a, &b| size(a).total_cmp(&size(b))).unwrap_or(0);
             return Err(too_large(value(worst).0, worst, scale, level.bits));
         }
-        let mut data = Residues::zeros(primes * degree);
-        for (row, table) in data.chunks_exact_mut(degree).zip(self.context.tables()) {
+        Ok(x.re)
+    }
+
+    /// Coefficients rounded to residues modulo each prime, in NTT form.
+    fn residues(&self, coefficients: &[f64], tables: &[Arc<NttTable>]) -> Residues {
+        let degree = self.context.degree();
+        let largest = coefficients.iter().fold(0.0, |most: f64, c| most.max(c.abs()));
+        let mut data = Residues::stale(tables.len() * degree);
+        for (row, table) in data.chunks_exact_mut(degree).zip(tables) {
             let rounding = Rounding::new(table.modulus(), largest);
-            row.iter_mut().zip(&x.re).for_each(|(r, &c)| *r = rounding.residue(c));
+            row.iter_mut().zip(coefficients).for_each(|(r, &c)| *r = rounding.residue(c));
             table.forward(row);
         }
-        Ok(Plaintext::Ckks { primes, scale, data })
+        data
     }
 
     /// The polynomial divided by the scale, at all odd powers of the root.

@@ -71,13 +71,16 @@ impl Evaluator {
         let Some(division) = &self.special else {
             return Err(Error::ParametersMismatch { operation, object: "evaluation key" });
         };
-        if key.data.len() != self.context.data_primes() * 2 * key_primes * degree {
+        if !key.is_sound(&self.context) {
             return Err(Error::ParametersMismatch { operation, object: "evaluation key" });
         }
-        let key_row = |digit: usize, part: usize, prime: usize| {
-            let at = ((digit * 2 + part) * key_primes + prime) * degree;
-            &key.data[at..at + degree]
-        };
+        if key.primes < primes {
+            return Err(Error::MissingKey {
+                operation,
+                key: format!("a key for {primes} primes (this one serves {})", key.primes),
+                remedy: "generate the key for this level, or switch the ciphertext down to the key's",
+            });
+        }
 
         let mut coefficients = Residues::from_slice(target);
         if form == Form::Ntt {
@@ -102,7 +105,8 @@ impl Evaluator {
                 }
             }
             let digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
-            let keys: Vec<[&[u64]; 2]> = (0..primes).map(|j| [key_row(j, 0, prime), key_row(j, 1, prime)]).collect();
+            let keys: Vec<[&[u64]; 2]> =
+                (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
             table.kernels().inner_products([out0, out1], &digits, &keys);
         }
 

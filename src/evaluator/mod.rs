@@ -17,6 +17,7 @@
 //! | [`multiply`] | products of ciphertexts |
 //! | [`batched`] | segments of affine maps by integers and squares, on one ciphertext a value of many images |
 //! | [`encoded`] | affine maps whose weights are encoded numbers |
+//! | [`packed`] | matrices and squares on the slots of one ciphertext, with hoisted rotations |
 //! | [`extended`] | the steps of a BFV product, to sum products before the last |
 
 use std::sync::{Arc, OnceLock};
@@ -33,6 +34,7 @@ pub mod extended;
 pub mod key_switch;
 pub mod levels;
 pub mod multiply;
+pub mod packed;
 pub mod plain;
 pub mod rotate;
 mod tensor;
@@ -58,6 +60,8 @@ pub struct Evaluator {
 struct Level {
     /// division by the last prime; none is left to divide by at the last level
     last: Option<DivideByPrime>,
+    /// division by the last prime and the key-switching prime at once, where there are both
+    pair: Option<packed::division::DivideByPair>,
     /// BFV's factor q/t
     scaling: Option<PlainScaling>,
     /// BFV's auxiliary base for products, made when first needed
@@ -70,6 +74,8 @@ impl Evaluator {
         let levels = (1..=context.data_primes())
             .map(|primes| Level {
                 last: (primes > 1).then(|| DivideByPrime::new(&context, primes - 1, primes - 1)),
+                pair: (primes > 1 && context.parameters().key_switching())
+                    .then(|| packed::division::DivideByPair::new(&context, primes)),
                 scaling: PlainScaling::new(&context, primes),
                 product: OnceLock::new(),
             })

@@ -6,6 +6,7 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
+use super::context::Context;
 use super::parameters::ParmsId;
 use crate::ring::Residues;
 
@@ -54,12 +55,32 @@ pub struct PublicKey {
     pub data: Residues,
 }
 
-/// A key that turns a ciphertext part under one secret into one under another: for each data prime a
-/// pair of polynomials over all primes, NTT form, `[data primes][2][primes][N]`.
+/// A key that turns a ciphertext part under one secret into one under another, for ciphertexts with at most `primes` data
+/// primes: for each of these a pair of polynomials over them and the key-switching prime, NTT form,
+/// `[primes][2][primes + 1][N]`. SEAL's keys serve all data primes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeySwitchKey {
+    /// the most data primes that a ciphertext may have
+    pub primes: usize,
     /// residues
     pub data: Residues,
+}
+
+impl KeySwitchKey {
+    /// The row of one digit and part (0 or 1) for a prime of a ciphertext with `primes` primes; the key-switching prime
+    /// comes after them.
+    pub fn row(&self, digit: usize, part: usize, prime: usize, primes: usize, degree: usize) -> &[u64] {
+        // A key for more primes has its key-switching row further down.
+        let prime = if prime < primes { prime } else { self.primes };
+        let at = ((digit * 2 + part) * (self.primes + 1) + prime) * degree;
+        &self.data[at..at + degree]
+    }
+
+    /// Whether the residues are as many as the level says, and the level is one of the context's.
+    pub fn is_sound(&self, context: &Context) -> bool {
+        (1..=context.data_primes()).contains(&self.primes)
+            && self.data.len() == self.primes * 2 * (self.primes + 1) * context.degree()
+    }
 }
 
 /// What a server needs to evaluate: no part of it can decrypt.

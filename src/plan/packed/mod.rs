@@ -9,6 +9,7 @@
 //! | [`cost`] | what steps cost |
 //! | [`modulus`] | ring, scale and primes |
 //! | [`plan`] | all of it together, as data |
+//! | [`program`] | the plan with its weights encoded: what runs |
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
 //! | [`explain`] | what the plan will take |
 //! | [`file`] | plans as bytes |
@@ -21,7 +22,9 @@ pub mod matching;
 pub mod modulus;
 pub mod placement;
 pub mod plan;
+pub mod program;
 pub mod search;
 pub mod simulate;
 
 pub use plan::{Interface, PackedOptions, Plan};
+pub use program::PackedProgram;

@@ -136,7 +136,7 @@ fn read_row(reader: &mut Reader<'_>, context: &Context) -> Result<Option<KeySwit
         read_key_members(reader, context, entry)?;
         reader.end_inner(inner)?;
     }
-    Ok(Some(KeySwitchKey { data }))
+    Ok(Some(KeySwitchKey { primes: wanted, data }))
 }
 
 /// Writes rows of key-switching keys.
@@ -156,6 +156,14 @@ fn write_rows<'a>(
             put_words(&mut out, &[0]);
             continue;
         };
+        if key.primes != context.data_primes() {
+            let reason = format!(
+                "SEAL's keys serve all {} data primes, this one serves {}; generate it for the highest level",
+                context.data_primes(),
+                key.primes
+            );
+            return Err(Error::Unsupported { operation: "writing a key in SEAL's format", reason });
+        }
         if key.data.len() != context.data_primes() * per_entry {
             return Err(Error::ParametersMismatch { operation: "writing", object: "key-switching key" });
         }
@@ -182,7 +190,7 @@ pub fn read_relinearization_key(context: &Context, bytes: &[u8], limits: Limits)
 /// Writes a relinearisation key as SEAL would.
 ///
 /// # Errors
-/// [`Error::ParametersMismatch`] where it belongs to other parameters.
+/// [`Error::ParametersMismatch`] where it belongs to other parameters, [`Error::Unsupported`] for a key of a lower level.
 pub fn write_relinearization_key(context: &Context, key: &KeySwitchKey, compression: Compression) -> Result<Vec<u8>> {
     write_rows(context, [Some(key)].into_iter(), 1, compression)
 }
@@ -200,8 +208,8 @@ pub fn read_galois_keys(context: &Context, bytes: &[u8], limits: Limits) -> Resu
 /// Writes Galois keys as SEAL would: N rows, those without a key empty.
 ///
 /// # Errors
-/// [`Error::ParametersMismatch`] where they belong to other parameters, [`Error::InvalidArgument`] for
-/// an element that is not odd and below 2N.
+/// [`Error::ParametersMismatch`] where they belong to other parameters, [`Error::Unsupported`] for keys of a lower level,
+/// [`Error::InvalidArgument`] for an element that is not odd and below 2N.
 pub fn write_galois_keys(
     context: &Context,
     keys: &BTreeMap<u32, KeySwitchKey>,

@@ -1,0 +1,161 @@
+//! Polynomials modulo the primes of a level and the key-switching prime: what key switching works in.
+
+use rayon::prelude::*;
+
+use super::division::DivideByPair;
+use crate::error::Result;
+use crate::evaluator::Evaluator;
+use crate::evaluator::levels::DivideByPrime;
+use crate::ring::{NttTable, Residues};
+use crate::scheme::{Ciphertext, Form, KeySwitchKey};
+
+/// Two polynomials over `primes` data primes and the key-switching prime, in NTT form, prime by prime:
+/// `[primes + 1][2][N]`.
+pub(super) struct Extended {
+    pub primes: usize,
+    degree: usize,
+    pub data: Residues,
+}
+
+/// The two rows of one prime.
+pub(super) type Pair<'a> = [&'a mut [u64]; 2];
+
+/// Splits `[2][N]`.
+pub(super) fn pair(rows: &mut [u64]) -> Pair<'_> {
+    let (first, second) = rows.split_at_mut(rows.len() / 2);
+    [first, second]
+}
+
+impl Extended {
+    /// Polynomials of no particular value.
+    pub fn stale(primes: usize, degree: usize) -> Self {
+        Self { primes, degree, data: Residues::stale((primes + 1) * 2 * degree) }
+    }
+
+    /// The rows of each prime, in parallel.
+    pub fn par_rows(&mut self) -> impl IndexedParallelIterator<Item = (usize, Pair<'_>)> {
+        self.data.par_chunks_exact_mut(2 * self.degree).map(pair).enumerate()
+    }
+
+    /// The rows of one prime.
+    pub fn rows(&self, i: usize) -> [&[u64]; 2] {
+        let (first, second) = self.data[i * 2 * self.degree..(i + 1) * 2 * self.degree].split_at(self.degree);
+        [first, second]
+    }
+}
+
+/// The residues of a polynomial as digits, for the inner products of key switching.
+pub(super) struct Digits<'a> {
+    /// the polynomial in NTT form, where that is at hand: digit j modulo prime j
+    own: Option<&'a [u64]>,
+    /// in coefficient form
+    coefficients: Residues,
+    degree: usize,
+}
+
+impl<'a> Digits<'a> {
+    /// The digits of a polynomial in NTT form, `[primes][N]`.
+    pub fn new(evaluator: &Evaluator, polynomial: &'a [u64]) -> Self {
+        let degree = evaluator.context.degree();
+        let mut coefficients = Residues::from_slice(polynomial);
+        let tables = evaluator.context.tables();
+        coefficients.par_chunks_exact_mut(degree).zip(tables).for_each(|(row, table)| table.inverse(row));
+        Self { own: Some(polynomial), coefficients, degree }
+    }
+
+    /// The digits of a polynomial in coefficient form, `[primes][N]`.
+    pub fn of_coefficients(coefficients: Residues, degree: usize) -> Self {
+        Self { own: None, coefficients, degree }
+    }
+
+    /// All digits modulo prime number `i` of a level (or the key-switching prime, after them), in NTT form.
+    pub fn modulo(&self, i: usize, table: &NttTable) -> Residues {
+        let mut digits = Residues::stale(self.coefficients.len());
+        let rows = digits.chunks_exact_mut(self.degree).zip(self.coefficients.chunks_exact(self.degree));
+        for (j, (digit, coefficients)) in rows.enumerate() {
+            match self.own {
+                Some(own) if i == j => digit.copy_from_slice(&own[j * self.degree..(j + 1) * self.degree]),
+                _ => {
+                    if i == j {
+                        digit.copy_from_slice(coefficients);
+                    } else {
+                        table.kernels().reduce(digit, coefficients);
+                    }
+                    table.forward(digit);
+                }
+            }
+        }
+        digits
+    }
+}
+
+impl Evaluator {
+    /// The table of prime number `i` of a level with `primes` primes; the key-switching prime comes after them.
+    pub(super) fn extended_table(&self, i: usize, primes: usize) -> &NttTable {
+        let tables = self.context.tables();
+        if i < primes { &tables[i] } else { &tables[tables.len() - 1] }
+    }
+
+    /// The inner product of digits modulo prime number `i` with a key.
+    pub(super) fn inner_product(&self, i: usize, digits: &[u64], key: &KeySwitchKey, out: Pair<'_>) {
+        let degree = self.context.degree();
+        let primes = digits.len() / degree;
+        let keys: Vec<[&[u64]; 2]> =
+            (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
+        let digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
+        self.extended_table(i, primes).kernels().inner_products(out, &digits, &keys);
+    }
+
+    /// out += P c modulo prime number `i` of a level; modulo P itself nothing.
+    pub(super) fn add_lifted(&self, i: usize, out: &mut [u64], c: &Ciphertext, part: usize) {
+        if i < c.primes() {
+            let special = self.context.modulus(self.context.key_primes() - 1).value();
+            let kernels = self.context.tables()[i].kernels();
+            kernels.mul_scalar_add(out, c.residues(part, i), kernels.modulus().reduce(special));
+        }
+    }
+
+    /// Both polynomials divided by the key-switching prime.
+    pub(super) fn divide_by_special(&self, division: &DivideByPrime, sum: &Extended, scale: f64) -> Ciphertext {
+        let degree = self.context.degree();
+        let mut quotient = Ciphertext::stale(&self.context, 2, sum.primes, Form::Ntt, scale);
+        let mut last = Residues::stale(2 * degree);
+        last.par_chunks_exact_mut(degree).enumerate().for_each(|(part, last)| {
+            last.copy_from_slice(sum.rows(sum.primes)[part]);
+            division.round(last, Form::Ntt);
+        });
+        quotient.data_mut().par_chunks_exact_mut(degree).enumerate().for_each(|(row, out)| {
+            let (part, j) = (row / sum.primes, row % sum.primes);
+            let mut remainder = Residues::stale(degree);
+            division.remainder(j, &last[part * degree..(part + 1) * degree], Form::Ntt, &mut remainder);
+            division.divide(j, out, sum.rows(j)[part], &remainder, None);
+        });
+        quotient
+    }
+
+    /// Both polynomials divided by the key-switching prime and the last prime.
+    pub(super) fn divide_by_pair(&self, division: &DivideByPair, sum: &Extended, scale: f64) -> Ciphertext {
+        let degree = self.context.degree();
+        let left = sum.primes - 1;
+        let mut quotient = Ciphertext::stale(&self.context, 2, left, Form::Ntt, scale);
+        let mut remainders = Residues::stale(4 * degree);
+        remainders.par_chunks_exact_mut(2 * degree).enumerate().for_each(|(part, rows)| {
+            let [special, last] = pair(rows);
+            special.copy_from_slice(sum.rows(sum.primes)[part]);
+            last.copy_from_slice(sum.rows(left)[part]);
+            division.remainder(special, last);
+        });
+        quotient.data_mut().par_chunks_exact_mut(degree).enumerate().for_each(|(row, out)| {
+            let (part, j) = (row / left, row % left);
+            let (special, last) = remainders[part * 2 * degree..(part + 1) * 2 * degree].split_at(degree);
+            division.divide(j, out, sum.rows(j)[part], special, last);
+        });
+        quotient
+    }
+
+    /// What packed operations divide by at a level.
+    pub(super) fn pair_division(&self, operation: &'static str, primes: usize) -> Result<&DivideByPair> {
+        let exhausted = crate::error::Error::LevelExhausted { operation, needed: 1, available: 0 };
+        self.level(primes).pair.as_ref().ok_or(exhausted)
+    }
+}

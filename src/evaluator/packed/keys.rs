@@ -1,0 +1,127 @@
+//! Evaluation keys, made ready for hoisted rotations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::ring::{Automorphism, Residues};
+use crate::scheme::{Context, EvaluationKeys, KeySwitchKey};
+
+/// Evaluation keys whose Galois keys are permuted by the inverse of their automorphism.
+///
+/// The automorphism of a rotation permutes digits; with the key permuted the other way, the digits of a ciphertext serve
+/// all rotations as they are, and only the two polynomials of each result are permuted.
+#[derive(Debug)]
+pub struct PackedKeys {
+    relinearization: Option<KeySwitchKey>,
+    rotations: BTreeMap<usize, RotationKey>,
+}
+
+/// The key of one rotation.
+#[derive(Debug)]
+pub(super) struct RotationKey {
+    pub automorphism: Automorphism,
+    pub key: KeySwitchKey,
+}
+
+impl PackedKeys {
+    /// Takes the keys of rotations; others (conjugation) are dropped.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] for keys of other parameters.
+    pub fn new(context: &Arc<Context>, keys: EvaluationKeys) -> Result<Self> {
+        let degree = context.degree();
+        let known = keys.parms_id == context.key_parms_id() && context.parameters().key_switching();
+        if !known || !keys.relinearization.iter().chain(keys.galois.values()).all(|key| key.is_sound(context)) {
+            return Err(Error::ParametersMismatch { operation: "preparing evaluation keys", object: "evaluation key" });
+        }
+        let steps = steps_by_element(degree);
+        let rotation = |(element, key): (u32, KeySwitchKey)| {
+            let step = *steps.get(&element)?;
+            Some(RotationKey::new(degree, element, key).map(|key| (step, key)))
+        };
+        let rotations = keys.galois.into_par_iter().filter_map(rotation).collect::<Result<_>>()?;
+        Ok(Self { relinearization: keys.relinearization, rotations })
+    }
+
+    /// The rotations that there are keys for.
+    pub fn steps(&self) -> impl Iterator<Item = usize> {
+        self.rotations.keys().copied()
+    }
+
+    /// Bytes that the keys take.
+    pub fn bytes(&self) -> usize {
+        let rotations = self.rotations.values().map(|rotation| &rotation.key);
+        rotations.chain(&self.relinearization).map(|key| key.data.len() * size_of::<u64>()).sum()
+    }
+
+    /// The key of the rotation by `step`, for ciphertexts with `primes` primes.
+    pub(super) fn rotation(&self, operation: &'static str, step: usize, primes: usize) -> Result<&RotationKey> {
+        let found = self.rotations.get(&step).filter(|rotation| rotation.key.primes >= primes);
+        found.ok_or_else(|| missing(operation, format!("the Galois key of the rotation by {step} slots"), primes))
+    }
+
+    /// The relinearization key, for ciphertexts with `primes` primes.
+    pub(super) fn relinearization(&self, operation: &'static str, primes: usize) -> Result<&KeySwitchKey> {
+        let found = self.relinearization.as_ref().filter(|key| key.primes >= primes);
+        found.ok_or_else(|| missing(operation, "the relinearization key".into(), primes))
+    }
+}
+
+fn missing(operation: &'static str, key: String, primes: usize) -> Error {
+    Error::MissingKey {
+        operation,
+        key: format!("{key} for {primes} primes"),
+        remedy: "generate the evaluation keys that the program asks for, with the same version of the program",
+    }
+}
+
+impl RotationKey {
+    fn new(degree: usize, element: u32, key: KeySwitchKey) -> Result<Self> {
+        let back = Automorphism::new(degree, inverse(degree, element.into()))?;
+        let mut data = Residues::stale(key.data.len());
+        for (out, row) in data.chunks_exact_mut(degree).zip(key.data.chunks_exact(degree)) {
+            back.apply_ntt(out, row);
+        }
+        let key = KeySwitchKey { primes: key.primes, data };
+        Ok(Self { automorphism: Automorphism::new(degree, element.into())?, key })
+    }
+}
+
+/// The steps of all rotations, by Galois element.
+fn steps_by_element(degree: usize) -> BTreeMap<u32, usize> {
+    let generator = crate::ring::automorphism::rotation_element(degree, 1);
+    let powers = std::iter::successors(Some(1u64), |element| Some(element * generator % (2 * degree as u64)));
+    powers.take(degree / 2).enumerate().map(|(step, element)| (element as u32, step)).collect()
+}
+
+/// The element of the inverse automorphism: the group of odd numbers modulo 2N has exponent N / 2.
+fn inverse(degree: usize, element: u64) -> u64 {
+    let modulus = 2 * degree as u64;
+    let power = |mut exponent: usize| {
+        let (mut base, mut power) = (element, 1);
+        while exponent > 0 {
+            if exponent & 1 == 1 {
+                power = power * base % modulus;
+            }
+            base = base * base % modulus;
+            exponent >>= 1;
+        }
+        power
+    };
+    power(degree / 2 - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverses_are_inverse() {
+        for element in (1..2048).step_by(2) {
+            assert_eq!(element * inverse(1024, element) % 2048, 1);
+        }
+    }
+}

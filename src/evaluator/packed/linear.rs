@@ -1,0 +1,263 @@
+//! A matrix times a vector of slots, by diagonals: baby-step giant-step with rotations hoisted twice.
+//!
+//! The digits of a ciphertext serve all baby rotations; their inner products with the keys stay modulo the primes and
+//! the key-switching prime P, are multiplied by the diagonals and added up there. Each giant needs one division by P, of one
+//! polynomial, and one decomposition. What all of them leave is divided by P once, together with the rescaling.
+//! Bossuat, Mouchet, Troncoso-Pastoriza and Hubaux, "Efficient bootstrapping for approximate homomorphic encryption with
+//! non-sparse keys" (EUROCRYPT 2021), section 4.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use super::extended::{Digits, Extended};
+use super::keys::{PackedKeys, RotationKey};
+use crate::encoding::CkksEncoder;
+use crate::error::{Error, Result};
+use crate::evaluator::Evaluator;
+use crate::ring::Residues;
+use crate::runtime::Cancellation;
+use crate::scheme::{Ciphertext, Form, Plaintext};
+
+/// Diagonals whose sum is rotated together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// the rotation of the sum
+    pub giant: usize,
+    /// baby rotations of the input, and what each is multiplied by, slot by slot
+    pub diagonals: Vec<(usize, Vec<f64>)>,
+}
+
+/// A matrix with its diagonals encoded.
+#[derive(Debug)]
+pub struct LinearTransform {
+    primes: usize,
+    input_scale: f64,
+    output_scale: f64,
+    /// baby rotations, ascending
+    babies: Vec<usize>,
+    groups: Vec<EncodedGroup>,
+    bias: Option<Plaintext>,
+}
+
+#[derive(Debug)]
+struct EncodedGroup {
+    giant: usize,
+    /// which baby, and the diagonal modulo the primes and the key-switching prime
+    diagonals: Vec<(usize, Residues)>,
+}
+
+impl LinearTransform {
+    /// Encodes the matrix that gives the sum over groups of rot_giant(sum of diagonal * rot_baby(x)), plus `bias`, for
+    /// ciphertexts with `primes` primes at `input_scale`; diagonals are encoded at `plain_scale`. A rotation by s puts
+    /// slot i + s modulo N/2 in slot i. Diagonals are encoded in parallel on the rayon pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::LevelExhausted`] where no prime is left to divide by; [`Error::Unsupported`] without a key-switching prime;
+    /// errors of the encoding; [`Error::InvalidArgument`] for a rotation that does not exist.
+    pub fn new(
+        encoder: &CkksEncoder,
+        primes: usize,
+        input_scale: f64,
+        plain_scale: f64,
+        groups: &[Group],
+        bias: Option<&[f64]>,
+    ) -> Result<Self> {
+        let context = encoder.context();
+        if primes < 2 {
+            return Err(Error::LevelExhausted { operation: "linear transform", needed: 1, available: 0 });
+        }
+        let rotations = || groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby).chain([g.giant]));
+        if let Some(step) = rotations().find(|&step| step >= encoder.slots()) {
+            let reason = format!("a rotation by {step} of {} slots", encoder.slots());
+            return Err(Error::InvalidArgument { name: "groups", reason });
+        }
+        let babies: BTreeSet<usize> = groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby)).collect();
+        let babies: Vec<usize> = babies.into_iter().collect();
+        let encode = |(baby, values): &(usize, Vec<f64>)| {
+            let at = babies.binary_search(baby).unwrap_or_default();
+            Ok((at, encoder.encode_extended(values, plain_scale, primes)?))
+        };
+        let encoded = |group: &Group| {
+            let diagonals = group.diagonals.par_iter().map(encode).collect::<Result<_>>()?;
+            Ok(EncodedGroup { giant: group.giant, diagonals })
+        };
+        let groups = groups.iter().map(encoded).collect::<Result<_>>()?;
+        let output_scale = input_scale * plain_scale / context.modulus(primes - 1).value() as f64;
+        let bias = bias.map(|bias| encoder.encode(bias, output_scale, primes - 1)).transpose()?;
+        Ok(Self { primes, input_scale, output_scale, babies, groups, bias })
+    }
+
+    /// The rotations whose keys are needed.
+    pub fn rotations(&self) -> BTreeSet<usize> {
+        let giants = self.groups.iter().map(|group| group.giant);
+        self.babies.iter().copied().chain(giants).filter(|&step| step != 0).collect()
+    }
+
+    /// Bytes of the encoded weights.
+    pub fn bytes(&self) -> usize {
+        let rows =
+            |group: &EncodedGroup| group.diagonals.iter().map(|(_, rows)| rows.len() * size_of::<u64>()).sum::<usize>();
+        self.groups.iter().map(rows).sum()
+    }
+}
+
+impl Evaluator {
+    /// The matrix times the slots of `x`, rescaled, plus the bias; on the rayon pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::OperandMismatch`] for a ciphertext of another level or scale than the transform was encoded for,
+    /// [`Error::MissingKey`], [`Error::ParametersMismatch`], [`Error::Interrupted`].
+    pub fn linear_transform(
+        &self,
+        x: &Ciphertext,
+        transform: &LinearTransform,
+        keys: &PackedKeys,
+        cancellation: &Cancellation,
+    ) -> Result<Ciphertext> {
+        const OPERATION: &str = "linear transform";
+        self.check_packed(OPERATION, x)?;
+        if x.primes() != transform.primes {
+            return Err(Error::OperandMismatch {
+                operation: OPERATION,
+                what: "levels",
+                left: format!("ciphertext: {} primes", x.primes()),
+                right: format!("matrix: {} primes", transform.primes),
+                remedy: "encode the matrix for the ciphertext's level",
+            });
+        }
+        self.check_scales(OPERATION, x.scale(), transform.input_scale)?;
+        let primes = x.primes();
+        let division = self.pair_division(OPERATION, primes)?;
+        let key = |&step: &usize| match step {
+            0 => Ok(None),
+            _ => keys.rotation(OPERATION, step, primes).map(Some),
+        };
+        let babies: Vec<Option<&RotationKey>> = transform.babies.iter().map(key).collect::<Result<_>>()?;
+        let giants: Vec<Option<&RotationKey>> =
+            transform.groups.iter().map(|g| key(&g.giant)).collect::<Result<_>>()?;
+
+        let degree = self.context.degree();
+        let digits = babies.iter().any(Option::is_some).then(|| Digits::new(self, x.poly(1)));
+        let mut sums: Vec<Extended> = transform.groups.iter().map(|_| Extended::stale(primes, degree)).collect();
+        // Prime by prime, so that the rotated inputs stay in the cache while all groups take their share of them.
+        let mut rows: Vec<Vec<&mut [u64]>> = (0..=primes).map(|_| Vec::new()).collect();
+        for sum in &mut sums {
+            sum.data.chunks_exact_mut(2 * degree).zip(&mut rows).for_each(|(row, rows)| rows.push(row));
+        }
+        rows.into_par_iter().enumerate().try_for_each(|(i, sums)| {
+            cancellation.check()?;
+            let rotated = self.rotated(i, x, digits.as_ref(), &babies);
+            let rotated: Vec<[&[u64]; 2]> = rotated
+                .chunks_exact(2 * degree)
+                .map(|rows| {
+                    let (first, second) = rows.split_at(degree);
+                    [first, second]
+                })
+                .collect();
+            let kernels = self.extended_table(i, primes).kernels();
+            for (group, sum) in transform.groups.iter().zip(sums) {
+                let weights: Vec<&[u64]> =
+                    group.diagonals.iter().map(|(_, rows)| &rows[i * degree..(i + 1) * degree]).collect();
+                let inputs: Vec<[&[u64]; 2]> = group.diagonals.iter().map(|(baby, _)| rotated[*baby]).collect();
+                kernels.inner_products(super::extended::pair(sum), &weights, &inputs);
+            }
+            Ok(())
+        })?;
+        let total = self.add_giants(sums, &giants, cancellation)?;
+        let mut product = self.divide_by_pair(division, &total, transform.output_scale);
+        if let Some(Plaintext::Ckks { data, .. }) = &transform.bias {
+            let rows = product.poly_mut(0).par_chunks_exact_mut(degree).zip(data.par_chunks_exact(degree));
+            rows.zip(self.context.tables()).for_each(|((row, bias), table)| table.kernels().add_assign(row, bias));
+        }
+        Ok(product)
+    }
+
+    /// The baby rotations of `x` times P, modulo prime number `i`: `[babies][2][N]`.
+    fn rotated(&self, i: usize, x: &Ciphertext, digits: Option<&Digits>, babies: &[Option<&RotationKey>]) -> Residues {
+        let degree = self.context.degree();
+        let digits = digits.map(|digits| digits.modulo(i, self.extended_table(i, x.primes())));
+        let mut rotated = Residues::stale(babies.len() * 2 * degree);
+        let mut scratch = Residues::stale(2 * degree);
+        for (out, key) in rotated.chunks_exact_mut(2 * degree).zip(babies) {
+            match (key, &digits) {
+                (Some(rotation), Some(digits)) => {
+                    let [first, second] = super::extended::pair(&mut scratch);
+                    self.inner_product(i, digits, &rotation.key, [&mut *first, &mut *second]);
+                    self.add_lifted(i, first, x, 0);
+                    let out = super::extended::pair(out);
+                    rotation.automorphism.apply_ntt(out[0], first);
+                    rotation.automorphism.apply_ntt(out[1], second);
+                }
+                _ => {
+                    out.fill(0);
+                    for (part, row) in super::extended::pair(out).into_iter().enumerate() {
+                        self.add_lifted(i, row, x, part);
+                    }
+                }
+            }
+        }
+        rotated
+    }
+
+    /// The sum of all groups, each rotated by its giant.
+    fn add_giants(
+        &self,
+        sums: Vec<Extended>,
+        giants: &[Option<&RotationKey>],
+        cancellation: &Cancellation,
+    ) -> Result<Extended> {
+        let mut total: Option<Extended> = None;
+        for (sum, giant) in sums.into_iter().zip(giants) {
+            cancellation.check()?;
+            let rotated = match giant {
+                None => sum,
+                Some(rotation) => self.rotate_extended(sum, rotation),
+            };
+            match &mut total {
+                None => total = Some(rotated),
+                Some(total) => {
+                    let primes = rotated.primes;
+                    total.par_rows().for_each(|(i, out)| {
+                        let kernels = self.extended_table(i, primes).kernels();
+                        out.into_iter().zip(rotated.rows(i)).for_each(|(out, row)| kernels.add_assign(out, row));
+                    });
+                }
+            }
+        }
+        total.ok_or_else(|| Error::InvalidArgument {
+            name: "groups",
+            reason: "a matrix needs at least one diagonal".into(),
+        })
+    }
+
+    /// A rotation within the extended primes: only the second polynomial is divided by P, and in coefficient form.
+    fn rotate_extended(&self, mut sum: Extended, rotation: &RotationKey) -> Extended {
+        let degree = self.context.degree();
+        let primes = sum.primes;
+        sum.par_rows().for_each(|(i, [_, second])| self.extended_table(i, primes).inverse(second));
+        let mut last = Residues::from_slice(sum.rows(primes)[1]);
+        let mut coefficients = Residues::stale(primes * degree);
+        if let Some(division) = &self.special {
+            division.round(&mut last, Form::Coefficient);
+            coefficients.par_chunks_exact_mut(degree).enumerate().for_each(|(j, out)| {
+                let mut remainder = Residues::stale(degree);
+                division.remainder(j, &last, Form::Coefficient, &mut remainder);
+                division.divide(j, out, sum.rows(j)[1], &remainder, None);
+            });
+        }
+        let digits = Digits::of_coefficients(coefficients, degree);
+        let mut rotated = Extended::stale(primes, degree);
+        rotated.par_rows().for_each(|(i, out)| {
+            let table = self.extended_table(i, primes);
+            let digits = digits.modulo(i, table);
+            let mut scratch = Residues::stale(2 * degree);
+            let [first, second] = super::extended::pair(&mut scratch);
+            self.inner_product(i, &digits, &rotation.key, [&mut *first, &mut *second]);
+            table.kernels().add_assign(first, sum.rows(i)[0]);
+            rotation.automorphism.apply_ntt(out[0], first);
+            rotation.automorphism.apply_ntt(out[1], second);
+        });
+        rotated
+    }
+}
