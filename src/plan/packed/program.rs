@@ -58,7 +58,8 @@ impl PackedProgram {
                     let bias = (!bias.is_empty()).then(|| spread(bias));
                     // At the scale of the prime that is divided by, the scale of the ciphertext stays what it was.
                     let plain_scale = context.modulus(primes - 1).value() as f64;
-                    let transform = LinearTransform::new(&encoder, primes, scale, plain_scale, &groups, bias.as_deref())?;
+                    let transform =
+                        LinearTransform::new(&encoder, primes, scale, plain_scale, &groups, bias.as_deref())?;
                     EncodedStep::Linear(transform)
                 }
             });
@@ -98,7 +99,9 @@ impl PackedProgram {
             let input = value.as_ref().unwrap_or(image);
             value = Some(match step {
                 EncodedStep::Sum(rotations) => self.evaluator.sum_rotations(input, rotations, keys, cancellation)?,
-                EncodedStep::Linear(transform) => self.evaluator.linear_transform(input, transform, keys, cancellation)?,
+                EncodedStep::Linear(transform) => {
+                    self.evaluator.linear_transform(input, transform, keys, cancellation)?
+                }
                 EncodedStep::Square => self.evaluator.square_rescaled(input, keys, cancellation)?,
             });
         }
