@@ -56,7 +56,8 @@ impl Evaluator {
             let table = self.extended_table(i, primes);
             let kernels = table.kernels();
             let digits = digits.modulo(i, table);
-            (out0.fill(0), out1.fill(0));
+            out0.fill(0);
+            out1.fill(0);
             for _ in 0..still {
                 self.add_lifted(i, out0, x, 0);
                 self.add_lifted(i, out1, x, 1);
