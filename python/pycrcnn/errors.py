@@ -24,6 +24,7 @@ __all__ = [
     "InvalidValueError",
     "KeyMismatchError",
     "MissingKeyError",
+    "MissingPackageError",
     "NoiseBudgetError",
     "OperandError",
     "ParameterError",
@@ -31,6 +32,7 @@ __all__ = [
     "SecurityWarning",
     "ShapeError",
     "UnsupportedError",
+    "UnsupportedLayerError",
 ]
 
 
@@ -94,6 +96,12 @@ class MissingKeyError(PyCrCNNError, RuntimeError):
     default_code = "missing-key"
 
 
+class MissingPackageError(PyCrCNNError, ImportError):
+    """An optional package that the operation needs is not installed; the message says how to."""
+
+    default_code = "missing-package"
+
+
 class OperandError(PyCrCNNError, ValueError):
     """Ciphertexts at different levels, forms, sizes or scales were combined."""
 
@@ -116,6 +124,25 @@ class UnsupportedError(PyCrCNNError, TypeError, NotImplementedError):
     """The operation does not exist for this object."""
 
     default_code = "unsupported"
+
+
+class UnsupportedLayerError(UnsupportedError):
+    """A layer of a model cannot be evaluated on ciphertexts.
+
+    Attributes
+    ----------
+    layer : str
+        Its name: qualified as PyTorch knows it, or that of the node of an ONNX graph.
+    replacement : str
+        What to use in its place.
+    """
+
+    default_code = "unsupported-layer"
+
+    def __init__(self, message: str = "", code: str | None = None, *, layer: str = "", replacement: str = "") -> None:
+        super().__init__(message, code)
+        self.layer = layer
+        self.replacement = replacement
 
 
 class BackendError(PyCrCNNError, RuntimeError):

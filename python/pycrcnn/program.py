@@ -17,6 +17,7 @@ Examples
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -25,8 +26,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
-from pycrcnn._network import image_shape, native_network, real_array, whole_number
 from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, ShapeError, UnsupportedError
+from pycrcnn.frontends import describe
+from pycrcnn.frontends.fields import real_array, whole_number
+from pycrcnn.frontends.head import ClientLayer
 from pycrcnn.models import Layer, Model
 from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
 
@@ -83,9 +86,10 @@ class Answer(EncryptedImages):
 
 
 def compile(  # noqa: A001 - the field's word for it
-    model: Model | Sequence[Layer],
+    model: Model | Sequence[Layer] | str | os.PathLike[str] | Any,
     input_shape: Sequence[int] | None = None,
     *,
+    architecture: str | os.PathLike[str] | Sequence[Layer] | None = None,
     layout: Layout = "batched",
     security: int = 128,
     precision: int = 12,
@@ -130,18 +134,12 @@ def compile(  # noqa: A001 - the field's word for it
     SecurityWarning
         The per-value parameters are below the security asked for.
     """
-    if isinstance(model, Model):
-        layers, shape = model.layers, tuple(model.input_shape)
-    else:
-        if isinstance(model, str | bytes) or not isinstance(model, Sequence):
-            raise InvalidTypeError(f"model: pycrcnn.models.load(...) or a list of layers is needed, not {model!r}")
-        if input_shape is None:
-            raise InvalidValueError("input_shape: give the shape of one image, such as (1, 28, 28)")
-        layers, shape = tuple(model), image_shape(input_shape)
+    described = describe(model, input_shape, architecture)
+    network, head = described.network, described.client_head
+    shape = tuple(network.input_shape)
     whole_number("threads", threads, 0, _MOST_THREADS)
     if security not in (128, 192, 256):
         raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
-    network = native_network(layers, shape)
     if layout == "batched":
         if calibration is None:
             raise InvalidValueError("calibration: the batched layout needs example images to know the ranges of values")
@@ -150,13 +148,13 @@ def compile(  # noqa: A001 - the field's word for it
         whole_number("precision", precision, 1, 30)
         examples = _images(calibration, shape)
         batched = _native.BatchedProgram(network, examples.reshape(-1), security, precision, threads)
-        return Program(network, batched, batched.context, "batched", batched.capacity, threads)
+        return Program(network, batched, batched.context, "batched", batched.capacity, threads, head)
     if layout == "per-value":
         chosen = parameters or FractionalParameters()
         context = _fractional_context(chosen, security)
         encoder = _native.FractionalEncoder(context, chosen.base, chosen.integer_digits, chosen.fraction_digits)
         per_value = _native.PerValueProgram(_native.Evaluator(context), encoder, network, fused)
-        return Program(network, per_value, context, "per-value", 1, threads)
+        return Program(network, per_value, context, "per-value", 1, threads, head)
     raise InvalidValueError(f"layout {layout!r}: choose 'batched' or 'per-value'")
 
 
@@ -176,6 +174,8 @@ class Program:
         Images that one run takes.
     threads : int
         Threads of every call; 0 stands for all cores.
+    client_head : tuple of ClientLayer
+        The model's last layers, such as a softmax, that the client computes on what it has decrypted.
     """
 
     network: _native.Network
@@ -184,6 +184,7 @@ class Program:
     layout: Layout
     capacity: int
     threads: int = 0
+    client_head: tuple[ClientLayer, ...] = ()
 
     def keygen(self) -> Keys:
         """Fresh keys for the program's parameters."""
@@ -230,7 +231,13 @@ class Program:
             raise InvalidValueError(f"mode {mode!r}: choose 'clear' or 'encrypted'")
         values = _images(images, tuple(self.network.input_shape))
         answers = self.network.evaluate(values.reshape(-1), self.threads)
-        return answers.reshape(len(values), *self.network.output_shape)
+        return self._with_head(answers.reshape(len(values), *self.network.output_shape))
+
+    def _with_head(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """What the client makes of decrypted answers."""
+        for layer in self.client_head:
+            answers = layer(answers)
+        return answers
 
 
 @dataclass(frozen=True)
@@ -291,7 +298,7 @@ class Keys:
                 answers.append(program.native.decrypt(self.secret, ciphertexts, count, program.threads))
             else:
                 answers.append(program.native.decrypt(self.secret, ciphertexts, program.threads))
-        return np.concatenate(answers).reshape(answer.images, *program.network.output_shape)
+        return program._with_head(np.concatenate(answers).reshape(answer.images, *program.network.output_shape))
 
 
 def _images(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ pub mod ranges;
 pub mod simulate;
 
 pub use activation::Activation;
-pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d};
+pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d, Span};
 pub use fusion::Fusion;
 pub use model::{Layer, MAX_NESTING, Network, Operation};
 pub use quantize::{IntegerAffine, IntegerNetwork, IntegerOperation};

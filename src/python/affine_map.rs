@@ -9,7 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::work;
-use crate::network::affine::{self, Conv1d, Conv2d, Pool2d};
+use crate::network::affine::{self, Conv1d, Conv2d, Pool2d, Span};
 
 /// One sparse matrix and a bias: a convolution, a pooling or a fully connected layer.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -75,6 +75,55 @@ impl AffineMap {
         padding: [usize; 2],
     ) -> PyResult<Self> {
         Ok(affine::AffineMap::avg_pool2d(input_shape, &Pool2d { kernel, stride, padding })?.into())
+    }
+
+    /// Averages of images `[channels, y, x]` over one span of rows and one of columns an output, each given as
+    /// `(start, end, divisor)`.
+    #[staticmethod]
+    fn average_spans(
+        input_shape: [usize; 3],
+        vertical: Vec<(usize, usize, usize)>,
+        horizontal: Vec<(usize, usize, usize)>,
+    ) -> PyResult<Self> {
+        let spans = |spans: Vec<(usize, usize, usize)>| -> Vec<Span> {
+            spans.into_iter().map(|(start, end, divisor)| Span { start, end, divisor }).collect()
+        };
+        Ok(affine::AffineMap::average_spans(input_shape, &spans(vertical), &spans(horizontal))?.into())
+    }
+
+    /// Zeros around images `[channels, y, x]`: `[[above, below], [left, right]]`.
+    #[staticmethod]
+    fn pad2d(input_shape: [usize; 3], padding: [[usize; 2]; 2]) -> PyResult<Self> {
+        Ok(affine::AffineMap::pad2d(input_shape, padding)?.into())
+    }
+
+    /// Batch normalisation with frozen statistics, by the first axis of `shape`.
+    #[staticmethod]
+    fn batch_norm(
+        shape: Vec<usize>,
+        gamma: PyReadonlyArray1<'_, f64>,
+        beta: PyReadonlyArray1<'_, f64>,
+        mean: PyReadonlyArray1<'_, f64>,
+        variance: PyReadonlyArray1<'_, f64>,
+        epsilon: f64,
+    ) -> PyResult<Self> {
+        let (gamma, beta) = (gamma.as_slice()?, beta.as_slice()?);
+        Ok(affine::AffineMap::batch_norm(&shape, gamma, beta, mean.as_slice()?, variance.as_slice()?, epsilon)?.into())
+    }
+
+    /// One weight and one bias for every value, both flat.
+    #[staticmethod]
+    fn elementwise(
+        shape: Vec<usize>,
+        weights: PyReadonlyArray1<'_, f64>,
+        bias: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Self> {
+        Ok(affine::AffineMap::elementwise(&shape, weights.as_slice()?, bias.as_slice()?)?.into())
+    }
+
+    /// The same map with its values seen under other shapes.
+    fn reshaped(&self, input_shape: Vec<usize>, output_shape: Vec<usize>) -> PyResult<Self> {
+        Ok((*self.inner).clone().reshaped(&input_shape, &output_shape)?.into())
     }
 
     /// The values of a tensor in one row.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -42,27 +42,56 @@ _RANKS = {"conv2d": 4, "linear": 2}
 
 
 class Layer(TypedDict, total=False):
-    """One layer; which fields it has depends on its type.
+    """One layer; which fields it has depends on its type. Those in brackets may be left out; all may have a `name`.
 
-    ========== ============================================================
-    type       fields
-    ========== ============================================================
-    conv2d     weight [out, in, y, x], bias [out], stride, padding
-    linear     weight [out, in], bias [out]
-    avg_pool2d kernel, stride
-    max_pool2d kernel, stride (plain networks only)
-    square     none
-    relu       none (plain networks only)
-    flatten    none
-    ========== ============================================================
+    The batch axis does not count: a shape is that of one image, and axis 0 is its first.
+
+    ============================== ====================================================================================
+    type                           fields
+    ============================== ====================================================================================
+    conv1d                         weight [out, in / groups, x], (bias [out], stride, padding, dilation, groups);
+                                   padding may be "same" or "valid"
+    conv2d                         weight [out, in / groups, y, x], and as conv1d
+    linear                         weight [out, in], (bias [out])
+    avg_pool1d, avg_pool2d         kernel, (stride = kernel, padding, ceil_mode, count_include_pad = True)
+    adaptive_avg_pool1d, ...2d     output: the size, None for an axis that stays as it is
+    batch_norm                     mean [channels], variance [channels], (weight = 1, bias = 0, epsilon = 1e-5)
+    scale                          (weight = 1, bias = 0): arrays that broadcast to the values' shape
+    flatten                        none
+    reshape                        shape, in which one length may be -1
+    pad                            padding: zeros, as a number or a pair (before, after) for each of the last axes
+    square                         none
+    polynomial                     coefficients, from the constant upwards
+    residual                       body, (shortcut = the input): lists of layers whose outputs are added
+    identity, dropout              none, (p)
+    softmax, log_softmax, argmax   (axis = -1; argmax: keepdims = False); the last layers only: the client computes them
+    sigmoid                        none; likewise
+    max_pool2d, relu               kernel, stride; none. Of plain networks, which cannot be evaluated on ciphertexts
+    ============================== ====================================================================================
     """
 
     type: str
+    name: str
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    kernel: tuple[int, int]
+    stride: int | tuple[int, ...]
+    padding: int | str | Sequence[Any]
+    dilation: int | tuple[int, ...]
+    groups: int
+    kernel: int | tuple[int, ...]
+    ceil_mode: bool
+    count_include_pad: bool
+    output: int | tuple[int | None, ...]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    epsilon: float
+    shape: Sequence[int]
+    coefficients: Sequence[float]
+    body: Sequence[Layer]
+    shortcut: Sequence[Layer]
+    p: float
+    axis: int
+    keepdims: bool
 
 
 @dataclass(frozen=True)

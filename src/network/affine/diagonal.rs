@@ -1,7 +1,7 @@
 //! Maps that keep every value in its place: identity, scaling, flattening, batch normalisation.
 
 use super::rows::Rows;
-use super::{AffineMap, all_finite, values};
+use super::{AffineMap, all_finite, checked_bias, values};
 use crate::error::{Error, Result};
 
 impl AffineMap {
@@ -21,6 +21,24 @@ impl AffineMap {
     pub fn scale(shape: &[usize], factor: f64) -> Result<Self> {
         all_finite("factor", &[factor])?;
         diagonal("scale", shape, shape, |_| (factor, 0.0))
+    }
+
+    /// Multiplies every value by a weight of its own, and adds a bias of its own; both flat, in the order of the values.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where there is not one weight and one bias a value, or the tensor is empty;
+    /// [`Error::InvalidArgument`] for a number that is not finite; [`Error::TooLarge`].
+    pub fn elementwise(shape: &[usize], weights: &[f64], bias: &[f64]) -> Result<Self> {
+        let bias = checked_bias("elementwise", Some(bias), values("elementwise", shape)?)?;
+        if weights.len() != bias.len() {
+            return Err(Error::ShapeMismatch {
+                operation: "elementwise",
+                expected: format!("{} weights, one a value", bias.len()),
+                got: vec![weights.len()],
+            });
+        }
+        all_finite("weights", weights)?;
+        diagonal("elementwise", shape, shape, |index| (weights[index], bias[index]))
     }
 
     /// The same values as a tensor of one axis.

@@ -3,9 +3,10 @@
 //! | file | constructors |
 //! | --- | --- |
 //! | `convolution` | [`AffineMap::conv2d`], [`AffineMap::conv1d`] |
-//! | `pooling` | [`AffineMap::avg_pool2d`], [`AffineMap::avg_pool1d`] |
+//! | `pooling` | [`AffineMap::avg_pool2d`], [`AffineMap::avg_pool1d`], [`AffineMap::average_spans`] |
 //! | `linear` | [`AffineMap::linear`] |
-//! | `diagonal` | [`AffineMap::identity`], [`AffineMap::scale`], [`AffineMap::flatten`], [`AffineMap::batch_norm`] |
+//! | `diagonal` | [`AffineMap::identity`], [`AffineMap::scale`], [`AffineMap::elementwise`], [`AffineMap::flatten`], |
+//! | | [`AffineMap::batch_norm`] |
 //! | `padding` | [`AffineMap::pad2d`], [`AffineMap::pad1d`] |
 //!
 //! `fuse` multiplies maps, `sum` adds them, `structure` finds what repeats in them.
@@ -24,7 +25,7 @@ mod window;
 use rayon::prelude::*;
 
 pub use convolution::{Conv1d, Conv2d};
-pub use pooling::{Pool1d, Pool2d};
+pub use pooling::{Pool1d, Pool2d, Span};
 
 use crate::error::{Error, Result};
 use rows::Rows;

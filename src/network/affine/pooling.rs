@@ -1,9 +1,9 @@
-//! Average pooling. Padded zeros count in the mean.
+//! Average pooling.
 
 use super::AffineMap;
 use super::rows::Rows;
 use super::window::Axis;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Two-dimensional average pooling, as `torch.nn.AvgPool2d` with `count_include_pad=True`.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,19 @@ pub struct Pool1d {
     pub stride: usize,
     /// zeros on both sides
     pub padding: usize,
+}
+
+/// What one output of a pooling sees along one axis: the inputs `start..end`, and their share of the divisor.
+///
+/// An output is the sum of the inputs in its vertical and its horizontal span over the product of their divisors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// the first input
+    pub start: usize,
+    /// one past the last input; an empty span gives 0
+    pub end: usize,
+    /// what the sum is divided by, at least 1: `end - start`, or more where padded zeros count in the mean
+    pub divisor: usize,
 }
 
 impl AffineMap {
@@ -52,6 +65,30 @@ impl AffineMap {
             average("avg_pool1d", [channels, 1, length], &row, |[channels, _, length]| vec![channels, length])?;
         map.input_shape = input_shape.to_vec();
         Ok(map)
+    }
+
+    /// Averages of an image `[channels, height, width]` over windows that need not be alike, one span an output row and
+    /// one an output column: adaptive pooling, windows that reach over the edge, padding that does not count.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a span that reaches outside, or a divisor of 0;
+    /// [`Error::ShapeMismatch`](crate::Error::ShapeMismatch) where there is no span;
+    /// [`Error::TooLarge`](crate::Error::TooLarge).
+    pub fn average_spans(input_shape: [usize; 3], vertical: &[Span], horizontal: &[Span]) -> Result<Self> {
+        let [channels, height, width] = input_shape;
+        for (spans, length) in [(vertical, height), (horizontal, width)] {
+            if let Some(span) = spans.iter().find(|s| s.start > s.end || s.end > length || s.divisor == 0) {
+                return Err(Error::InvalidArgument {
+                    name: "spans",
+                    reason: format!("{span:?} does not lie within 0..{length}, or divides by 0"),
+                });
+            }
+        }
+        let output_shape = [channels, vertical.len(), horizontal.len()];
+        let taps = |spans: &[Span]| spans.iter().fold(0usize, |sum, span| sum.saturating_add(span.end - span.start));
+        let entries = channels.saturating_mul(taps(vertical)).saturating_mul(taps(horizontal));
+        let rows = Rows::new("average_spans", &input_shape, &output_shape, entries)?;
+        Ok(fill(rows, input_shape, vertical, horizontal))
     }
 
     /// Writes the map as one whose weights are all 1, and the factor to multiply its outputs by.
@@ -84,21 +121,23 @@ fn average(
     };
     let (vertical, horizontal) = (axis(height, 0), axis(width, 1));
     let (rows_out, columns_out) = (vertical.positions(operation)?, horizontal.positions(operation)?);
-    let weight = 1.0 / (pool.kernel[0] as f64 * pool.kernel[1] as f64);
-
     let taps = vertical.max_taps().saturating_mul(horizontal.max_taps());
     let positions = channels.saturating_mul(rows_out).saturating_mul(columns_out);
     let output_shape = output_shape([channels, rows_out, columns_out]);
-    let mut rows = Rows::new(operation, &input_shape, &output_shape, positions.saturating_mul(taps))?;
+    // Before the spans: it refuses what would not fit into memory.
+    let rows = Rows::new(operation, &input_shape, &output_shape, positions.saturating_mul(taps))?;
+    Ok(fill(rows, input_shape, &vertical.spans(rows_out), &horizontal.spans(columns_out)))
+}
+
+fn fill(mut rows: Rows, [channels, height, width]: [usize; 3], vertical: &[Span], horizontal: &[Span]) -> AffineMap {
     for channel in 0..channels {
-        for (y, x) in (0..rows_out).flat_map(|y| (0..columns_out).map(move |x| (y, x))) {
-            for (_, input_y) in vertical.taps(y) {
-                for (_, input_x) in horizontal.taps(x) {
-                    rows.push((channel * height + input_y) * width + input_x, weight);
-                }
+        for (y, x) in vertical.iter().flat_map(|y| horizontal.iter().map(move |x| (y, x))) {
+            let weight = 1.0 / (y.divisor as f64 * x.divisor as f64);
+            for row in (y.start..y.end).map(|y| (channel * height + y) * width) {
+                (x.start..x.end).for_each(|x| rows.push(row + x, weight));
             }
             rows.end_row(0.0);
         }
     }
-    Ok(rows.finish())
+    rows.finish()
 }

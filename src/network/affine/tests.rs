@@ -239,10 +239,10 @@ fn filters_at_one_position_share_their_columns() {
 
 #[test]
 fn padding_moves_values_and_costs_nothing() {
-    let map = AffineMap::pad2d([1, 1, 2], [1, 1]).unwrap();
+    let map = AffineMap::pad2d([1, 1, 2], [[1, 0], [1, 2]]).unwrap();
     assert_eq!(map.apply(&[3.0, 4.0]).unwrap(), [0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     assert_eq!(map.multiplications(), 0);
-    let map = AffineMap::pad1d([2, 1], 1).unwrap();
+    let map = AffineMap::pad1d([2, 1], [1, 0]).unwrap();
     assert_eq!(map.apply(&[3.0, 4.0]).unwrap(), [0.0, 3.0, 0.0, 0.0, 4.0, 0.0]);
     assert_eq!(map.output_shape(), [2, 3]);
 }
@@ -251,6 +251,33 @@ fn padding_moves_values_and_costs_nothing() {
 fn batch_norm_is_by_channel() {
     let map = AffineMap::batch_norm(&[2, 2], &[2.0, 3.0], &[1.0, -1.0], &[0.5, 0.0], &[3.0, 8.0], 1.0).unwrap();
     assert_eq!(map.apply(&[0.5, 1.5, 3.0, -3.0]).unwrap(), [1.0, 2.0, 2.0, -4.0]);
+}
+
+#[test]
+fn every_value_has_its_weight_and_bias() {
+    let map = AffineMap::elementwise(&[1, 2], &[2.0, -1.0], &[0.5, 0.0]).unwrap();
+    assert_eq!(map.apply(&[3.0, 4.0]).unwrap(), [6.5, -4.0]);
+    assert_eq!(map.output_shape(), [1, 2]);
+    for (weights, bias) in [(&[1.0, 1.0][..], &[0.0][..]), (&[1.0][..], &[0.0, 0.0][..])] {
+        assert!(matches!(AffineMap::elementwise(&[2], weights, bias), Err(Error::ShapeMismatch { .. })));
+    }
+    let nan = AffineMap::elementwise(&[1], &[f64::NAN], &[0.0]);
+    assert!(matches!(nan, Err(Error::InvalidArgument { name: "weights", .. })));
+}
+
+#[test]
+fn spans_average_what_they_see() {
+    let whole = Span { start: 0, end: 2, divisor: 2 };
+    let overlapping = [whole, Span { start: 1, end: 3, divisor: 4 }, Span { start: 3, end: 3, divisor: 1 }];
+    let map = AffineMap::average_spans([1, 2, 3], &[whole], &overlapping).unwrap();
+    assert_eq!(map.apply(&[1.0, 2.0, 3.0, 5.0, 4.0, 7.0]).unwrap(), [3.0, 2.0, 0.0]);
+    assert_eq!(map.output_shape(), [1, 1, 3]);
+
+    let refused = |span| AffineMap::average_spans([1, 2, 3], &[whole], &[span]).unwrap_err();
+    for (start, end, divisor) in [(0, 4, 1), (2, 1, 1), (0, 1, 0)] {
+        assert!(matches!(refused(Span { start, end, divisor }), Error::InvalidArgument { name: "spans", .. }));
+    }
+    assert!(matches!(AffineMap::average_spans([1, 2, 3], &[], &[whole]), Err(Error::ShapeMismatch { .. })));
 }
 
 #[test]
@@ -321,8 +348,8 @@ fn absurd_sizes_are_refused_before_memory_is_asked_for() {
     let huge = usize::MAX / 4;
     let conv = Conv2d { padding: [huge, huge], ..Conv2d::new(&[1.0], [1, 1, 1, 1]) };
     assert!(matches!(AffineMap::conv2d([1, 1, 1], &conv), Err(Error::TooLarge { .. })));
-    assert!(matches!(AffineMap::pad1d([1, 1], huge), Err(Error::TooLarge { .. })));
-    assert!(matches!(AffineMap::pad1d([1, 1], usize::MAX), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(AffineMap::pad1d([1, 1], [huge, huge]), Err(Error::TooLarge { .. })));
+    assert!(matches!(AffineMap::pad1d([1, 1], [usize::MAX, 1]), Err(Error::InvalidArgument { .. })));
     assert!(matches!(AffineMap::identity(&[huge, 2]), Err(Error::TooLarge { .. })));
     assert!(matches!(AffineMap::identity(&[usize::MAX, 2]), Err(Error::TooLarge { .. })));
 }

@@ -1,5 +1,6 @@
 //! Sliding windows, as convolutions and pooling move them.
 
+use super::pooling::Span;
 use crate::error::{Error, Result};
 
 /// One axis along which a window slides.
@@ -44,6 +45,15 @@ impl Axis {
             let index = (position * self.stride + tap * self.dilation).checked_sub(self.padding)?;
             (index < self.input).then_some((tap, index))
         })
+    }
+
+    /// What the window sees of the input at its first `positions`, of a mean in which padded zeros count.
+    ///
+    /// For windows without dilation.
+    pub(super) fn spans(&self, positions: usize) -> Vec<Span> {
+        let clip = |place: usize| place.saturating_sub(self.padding).min(self.input);
+        let span = |start: usize| Span { start: clip(start), end: clip(start + self.kernel), divisor: self.kernel };
+        (0..positions).map(|position| span(position * self.stride)).collect()
     }
 
     /// The most taps that can fall on the input at once.
