@@ -102,10 +102,22 @@ def compile(  # noqa: A001 - the field's word for it
 
     Parameters
     ----------
-    model : Model or sequence of Layer
-        A model of `pycrcnn.models`, or layers as it describes them. Activations are squares, pooling is by averages.
+    model : Model, torch.nn.Module, path, or sequence of Layer
+        A network of `pycrcnn.models`; a PyTorch module whose `forward` torch.fx can trace, taken in evaluation mode;
+        the path of an ONNX file (it needs ``pycrcnn[onnx]``) or of a safetensors file; or layers as
+        `pycrcnn.models.Layer` describes them. Nothing is ever unpickled.
+
+        These can be evaluated: convolutions (1-d and 2-d, with padding, stride, dilation, groups), average pooling
+        (adaptive too), fully connected layers, batch normalisation by its running statistics, flattening and reshaping
+        of each image, zero padding, sums of branches, arithmetic with constants, squares and other polynomials of one
+        tensor (`pycrcnn.nn.Square`, `pycrcnn.nn.Polynomial`, or written out in `forward`). Dropout does nothing.
+        Softmax, log-softmax, sigmoid and argmax may be the last layers: the client computes them after decryption
+        (`Program.client_head`).
     input_shape : sequence of int, optional
-        Channels, height, width of one image; needed with a sequence of layers.
+        Of one image, such as channels, height, width; needed where the model does not say it.
+    architecture : path or sequence of Layer, optional
+        The layers of a safetensors file, with names of tensors where `pycrcnn.models.Layer` has arrays, or a JSON file
+        that lists them; see `pycrcnn.frontends.safetensors_file`.
     layout : {"batched", "per-value"}
         ``"batched"``: CKKS, one value of many images in a ciphertext, for throughput; parameters are chosen.
         ``"per-value"``: BFV, one value of one image in a ciphertext, the paper's layout.
@@ -124,8 +136,10 @@ def compile(  # noqa: A001 - the field's word for it
 
     Raises
     ------
-    UnsupportedError
-        A layer cannot be evaluated on ciphertexts; the message says what to use in its place.
+    UnsupportedLayerError
+        A layer cannot be evaluated on ciphertexts; the message names it and says what to use in its place.
+    UnsupportedError, FormatError, MissingPackageError
+        The model cannot be followed or read, or has more of something than the layout takes.
     ParameterError, InvalidValueError, InvalidTypeError, ShapeError
         The arguments do not fit.
 
@@ -222,7 +236,7 @@ class Program:
 
         Returns
         -------
-        ndarray of float64, shape [n, *output_shape]
+        ndarray of float64, shape [n, *output_shape], or what `client_head` makes of it
         """
         if mode == "encrypted":
             keys = self.keygen()
@@ -273,7 +287,7 @@ class Keys:
 
         Returns
         -------
-        ndarray of float64, shape [n, *output_shape]
+        ndarray of float64, shape [n, *output_shape], or what `Program.client_head` makes of it
 
         Raises
         ------

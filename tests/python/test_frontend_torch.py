@@ -203,6 +203,68 @@ def test_functions(function: Callable[..., Any], shape: tuple[int, ...]) -> None
     assert_same(forward(function, weight=nn.Parameter(CONVOLUTION.clone()), slope=SLOPE), shape)
 
 
+class Residual(nn.Module):
+    """A block as in ResNet, with a projection where the shape changes."""
+
+    def __init__(self, channels: int, filters: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, filters, 3, stride, 1, bias=False), nn.BatchNorm2d(filters), Square(),
+            nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters),
+        )  # fmt: skip
+        projection = nn.Sequential(nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+        self.shortcut = projection if stride > 1 or channels != filters else nn.Identity()
+
+    def forward(self, x: Any) -> Any:
+        out = self.body(x)
+        out += self.shortcut(x)
+        return out
+
+
+def test_a_small_resnet() -> None:
+    blocks = [Residual(2, 2, 1), Square(), Residual(2, 3, 2), Residual(3, 3, 1)]
+    module = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.5)
+    described = assert_same(lively(module), (2, 6, 5))
+    residual = [layer for layer in described.layers if layer["type"] == "residual"]
+    assert [(len(layer["body"]), len(layer["shortcut"])) for layer in residual] == [(5, 0), (5, 2), (5, 0)]
+
+
+PARTS = {"f": lambda: nn.Linear(3, 3), "g": lambda: nn.Linear(3, 3), "square": Square}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x + m.f(x),
+        lambda m, x: torch.add(m.f(x), m.g(x), alpha=-0.5),
+        lambda m, x: m.f(x) - x,
+        lambda m, x: 0.1 * m.g(m.square(m.f(x))) + x / 2,
+        lambda m, x: m.f(x) + m.g(x) + x,
+        lambda m, x: m.f(m.square(x)) + m.square(x),
+        lambda m, x: m.g(m.f(x) + x) + m.f(x),  # branches that cross
+        lambda m, x: m.square(m.f(x) + x).mul(2) + m.f(x) * 3,
+        lambda m, x: (m.f(x) + x) ** 2 - (m.f(x) + 1) * 2,
+        lambda m, x: x + m.f(torch.zeros(1, 3).double()),  # a constant
+    ],
+)
+def test_residual_sums(function: Callable[..., Any]) -> None:
+    assert_same(forward(function, **{name: make() for name, make in PARTS.items()}), (3,))
+
+
+def test_what_shares_work_is_not_written_out_without_end() -> None:
+    def function(m: Any, x: Any) -> Any:
+        before, now = x, m.f(x)
+        for _ in range(40):
+            before, now = now, m.f(now) + before
+        return now
+
+    with pytest.raises(UnsupportedLayerError, match="more than 4096 layers"):
+        describe(forward(function, f=nn.Linear(3, 3)), (3,))
+
+
 @pytest.mark.parametrize(
     ("function", "kinds"),
     [
@@ -211,6 +273,7 @@ def test_functions(function: Callable[..., Any], shape: tuple[int, ...]) -> None
         (lambda m, x: m.square(m.square(x)), ["square", "square"]),  # not a polynomial of degree 4
         (lambda m, x: x + m.square(x), ["polynomial"]),
         (lambda m, x: m.square(x) + x.flatten(1), ["residual"]),
+        (lambda m, x: (m.square(x) * 2 + x.flatten(1)) * 3, ["residual", "polynomial"]),
         (lambda m, x: x * 3, ["polynomial"]),
         (lambda m, x: x.softmax(1), ["softmax"]),
     ],

@@ -48,9 +48,8 @@ class ClientLayer:
         if self.kind == "argmax":
             return np.asarray(answers.argmax(axis, keepdims=self.keepdims))
         shifted: NDArray[np.float64] = answers - answers.max(axis, keepdims=True)
-        exponentials = np.exp(shifted)
-        total = exponentials.sum(axis, keepdims=True)
-        return shifted - np.log(total) if self.kind == "log_softmax" else exponentials / total
+        logarithms: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+        return logarithms if self.kind == "log_softmax" else np.exp(logarithms)
 
 
 def client_head(layers: Sequence[tuple[str, Mapping[str, Any]]], shape: tuple[int, ...]) -> tuple[ClientLayer, ...]:

@@ -124,7 +124,8 @@ class _Walk:
         try:
             from onnx.reference import ReferenceEvaluator
 
-            (result,) = ReferenceEvaluator(function).run(None, {name: self._values[name] for name in names})
+            given = {name: self._values[name] for name in names}
+            (result,) = ReferenceEvaluator(function).run(None, given, attributes={})
         except Exception as error:  # of whatever a damaged node leads to
             raise FormatError(f"layer {self._graph.place}: its constant cannot be computed ({error})") from error
         return np.asarray(result)

@@ -232,7 +232,8 @@ def _operands(node: Node) -> list[Any]:
 @_operator("Add", "Sum")
 def _add(node: Node) -> Value:
     # A value first, so that no two constants meet.
-    return reduce(added, sorted(_operands(node), key=lambda each: not isinstance(each, Value)))
+    total: Value = reduce(added, sorted(_operands(node), key=lambda each: not isinstance(each, Value)))
+    return total
 
 
 @_operator("Sub")

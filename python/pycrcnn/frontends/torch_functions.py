@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from pycrcnn.frontends.fields import real_array
 from pycrcnn.frontends.graph import Value, added, multiplied
 
 __all__ = ["BATCH", "FUNCTIONS", "Sizes", "hyperparameters"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Batch:
@@ -43,8 +45,8 @@ def hyperparameters(module: Any, names: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names.split() if hasattr(module, name)}
 
 
-def _named(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+def _named(*names: str) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
         FUNCTIONS.update(dict.fromkeys(names, function))
         return function
 

@@ -114,17 +114,19 @@ class _Walk:
     def _call_module(self, node: Any) -> Any:
         module = self._modules[node.target]
         args, kwargs = self._arguments(node)
-        (image,) = (*args, *kwargs.values())[:1] or (None,)
+        values = [each for each in _flat((args, kwargs)) if isinstance(each, Value)]
+        if not values:
+            return module(*args, **kwargs)
         cls = self._torch.nn.utils.parametrize.type_before_parametrizations(module)
-        if not isinstance(image, Value) or len(args) + len(kwargs) != 1:
-            raise unsupported(self._graph.place, cls.__name__, "it takes more than one value of the network")
+        if len(args) + len(kwargs) != 1:
+            raise unsupported(self._graph.place, cls.__name__, "it takes more than one argument")
         if module._forward_hooks or module._forward_pre_hooks:
             raise self._graph.refuse("it has forward hooks, which are not followed", "remove them, or write a module")
         convert = _MODULES.get(f"{cls.__module__.split('.modules.')[0]}.{cls.__name__}")
         if convert is None:
             quantised = "quantised" if "quant" in cls.__module__ or ".qat" in cls.__module__ else ""
             raise unsupported(self._graph.place, f"Quantized{cls.__name__}" if quantised else cls.__name__, quantised)
-        return convert(image, module)
+        return convert(values[0], module)
 
     def _call_function(self, node: Any) -> Any:
         home, name = getattr(node.target, "__module__", None), getattr(node.target, "__name__", str(node.target))
