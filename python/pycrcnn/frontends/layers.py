@@ -26,8 +26,8 @@ Operation = Any
 Operations = list[tuple[str, Operation]]
 Shape = list[int]
 
-#: How deep residual layers may lie in one another.
-_DEEPEST = 64
+#: How deep residual layers may lie in one another; the native network takes no more either.
+_DEEPEST = 16
 
 
 def native_network(
