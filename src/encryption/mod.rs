@@ -4,11 +4,15 @@
 //! for data, and what SEAL can compute it computes alike (the tests take it as the oracle).
 //!
 //! [`SymmetricEncryptor`] and [`Decryptor`] hold the secret key, [`PublicEncryptor`] does not;
-//! [`transport`] is the compact form in which ciphertexts travel.
+//! [`transport`] is the compact form in which ciphertexts travel, [`key_transport`] that of the evaluation keys that
+//! [`KeyGenerator`] makes.
 
 mod bits;
+pub mod checksum;
 mod decrypt;
 mod encrypt;
+pub mod key_transport;
+pub mod keygen;
 mod operand;
 pub mod sampling;
 mod scaling;
@@ -19,6 +23,7 @@ pub mod transport;
 
 pub use decrypt::Decryptor;
 pub use encrypt::{PublicEncryptor, SymmetricEncryptor};
+pub use keygen::{KeyGenerator, SeededEvaluationKeys};
 pub use scaling::PlainScaling;
 pub use seeded::SeededCiphertexts;
 

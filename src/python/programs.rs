@@ -15,6 +15,7 @@ use super::network::Network;
 use super::values::Ciphertext;
 use super::work;
 use crate::encoding::{self, CkksEncoder};
+use crate::encryption::checksum::{opened, sealed};
 use crate::encryption::{Decryptor, SymmetricEncryptor, transport};
 use crate::error::{Error, Result};
 use crate::plan::batched::{self, BatchedOptions};
@@ -287,7 +288,8 @@ fn check_length(got: usize, expected: usize, what: &str) -> Result<()> {
 const LIMIT: u64 = 1 << 32;
 
 fn unpack(py: Python<'_>, context: &Arc<scheme::Context>, data: &[u8], threads: usize) -> PyResult<Vec<Ciphertext>> {
-    let tensor = work::run(py, threads, |_| transport::unpack(context, opened(data)?, None, LIMIT))?;
+    let tensor =
+        work::run(py, threads, |_| transport::unpack(context, opened("packed ciphertexts", data)?, None, LIMIT))?;
     Ok(tensor.ciphertexts.into_iter().map(Into::into).collect())
 }
 
@@ -300,32 +302,6 @@ fn pack<'py>(
     let ciphertexts: Vec<scheme::Ciphertext> = ciphertexts.iter().map(|c| (*c.inner).clone()).collect();
     let bytes = work::run(py, threads, |_| Ok(sealed(transport::pack(context, &ciphertexts, &[ciphertexts.len()])?)))?;
     Ok(PyBytes::new(py, &bytes))
-}
-
-/// Adds the checksum by which damage on the way is seen: a ciphertext with a changed bit is one of another number. It
-/// is no protection against forgery.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.extend(checksum(&bytes).to_le_bytes());
-    bytes
-}
-
-/// The bytes before the checksum.
-fn opened(bytes: &[u8]) -> Result<&[u8]> {
-    match bytes.split_last_chunk() {
-        Some((bytes, &expected)) if checksum(bytes) == u32::from_le_bytes(expected) => Ok(bytes),
-        _ => Err(Error::Malformed {
-            object: "packed ciphertexts",
-            offset: bytes.len().saturating_sub(4),
-            reason: "the checksum does not fit: bytes are missing or were changed on the way; send them again".into(),
-        }),
-    }
-}
-
-/// CRC-32.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 fn shared(ciphertexts: &[PyRef<'_, Ciphertext>]) -> Vec<Arc<scheme::Ciphertext>> {

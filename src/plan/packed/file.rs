@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Interface, Plan, Step};
+use crate::encryption::checksum::checksum;
 use crate::error::{Error, Result};
 use crate::scheme::Parameters;
 
@@ -227,12 +228,6 @@ fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8], limit: u64) -> Result<T> 
         return Err(malformed(HEADER, "its checksum does not fit: it was damaged; copy it again"));
     }
     postcard::from_bytes(&body).map_err(|error| malformed(HEADER, error.to_string()))
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 #[cfg(test)]

@@ -1,0 +1,324 @@
+//! Key generation without SEAL: secret keys, and evaluation keys for no more primes than they will meet.
+//!
+//! A key that is used at a low level needs digits and rows for the primes of that level only, a fraction of the bytes of
+//! SEAL's keys, which serve every level. Distributions are SEAL's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use zeroize::Zeroize;
+
+use super::operand::Operand;
+use super::sampling::{Sampler, Seed, fresh_seed};
+use super::small::Small;
+use crate::error::{Error, Result};
+use crate::ring::automorphism::rotation_element;
+use crate::ring::{Automorphism, Residues};
+use crate::runtime::Cancellation;
+use crate::scheme::{Context, EvaluationKeys, Form, KeySwitchKey, ParmsId, SecretKey};
+
+/// A fresh secret key: uniform in {-1, 0, 1}.
+///
+/// # Errors
+/// [`Error::Entropy`].
+pub fn secret_key(context: &Context) -> Result<SecretKey> {
+    let secret = Small::ternary(context.degree(), &mut Sampler::from_os()?);
+    Ok(from_small(context, &secret))
+}
+
+/// The key that a ternary polynomial is.
+pub(super) fn from_small(context: &Context, secret: &Small) -> SecretKey {
+    let degree = context.degree();
+    let mut data = Residues::stale(context.key_primes() * degree);
+    for (j, row) in data.chunks_exact_mut(degree).enumerate() {
+        row.copy_from_slice(&secret.residues(context, j, Form::Ntt));
+    }
+    SecretKey::from_data(context.key_parms_id(), data)
+}
+
+/// What an evaluation key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// from s^2 to s
+    Relinearization,
+    /// from s(X^g) to s, for the Galois element g
+    Galois(u32),
+}
+
+/// Evaluation keys whose second polynomials are given by a seed: half the bytes.
+///
+/// The polynomial a of digit j of key number i is, in NTT form, the output of [`Sampler::uniform`] on stream
+/// `64 i + j` of the seed, for one prime after another, the key-switching prime last. The seed is public.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeededEvaluationKeys {
+    pub(super) parms_id: ParmsId,
+    pub(super) seed: Seed,
+    pub(super) keys: Vec<SeededKey>,
+}
+
+/// One key: the first polynomials of its digits, `[primes][primes + 1][N]` residues.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SeededKey {
+    pub purpose: Purpose,
+    pub primes: usize,
+    pub data: Residues,
+}
+
+/// Streams that each key has: more than there can be digits.
+const STREAMS: u64 = 64;
+
+/// Makes the evaluation keys of a secret key.
+pub struct KeyGenerator<'a> {
+    context: Arc<Context>,
+    secret: &'a SecretKey,
+    operand: Operand,
+}
+
+impl<'a> KeyGenerator<'a> {
+    /// Prepares a secret key.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] where the key belongs to other parameters, [`Error::Unsupported`] where the
+    /// parameters set no prime aside for key switching.
+    pub fn new(context: Arc<Context>, secret: &'a SecretKey) -> Result<Self> {
+        if !context.parameters().key_switching() {
+            let reason = "the parameters set no prime aside for key switching; make them with one".into();
+            return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
+        }
+        let operand = Operand::secret(&context, secret)?;
+        Ok(Self { context, secret, operand })
+    }
+
+    /// Keys for relinearization and for rotations (by s slots to the left: slot i + s goes to slot i), each for
+    /// ciphertexts with at most the number of primes given; in parallel on the rayon pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a level or rotation that does not exist, [`Error::Entropy`], [`Error::Interrupted`].
+    pub fn evaluation_keys(
+        &self,
+        relinearization: Option<usize>,
+        rotations: &BTreeMap<usize, usize>,
+        cancellation: &Cancellation,
+    ) -> Result<SeededEvaluationKeys> {
+        let (degree, data) = (self.context.degree(), self.context.data_primes());
+        if let Some(step) = rotations.keys().find(|&&step| step == 0 || step >= degree / 2) {
+            let reason = format!("a rotation by {step}; choose 1 to {}", degree / 2 - 1);
+            return Err(Error::InvalidArgument { name: "rotations", reason });
+        }
+        if let Some(primes) = rotations.values().chain(&relinearization).find(|primes| !(1..=data).contains(*primes)) {
+            let reason = format!("a key for {primes} primes; the parameters have 1 to {data}");
+            return Err(Error::InvalidArgument { name: "primes", reason });
+        }
+        let galois = rotations
+            .iter()
+            .map(|(&step, &primes)| (Purpose::Galois(rotation_element(degree, step as i64) as u32), primes));
+        let wanted: Vec<(Purpose, usize)> =
+            relinearization.map(|primes| (Purpose::Relinearization, primes)).into_iter().chain(galois).collect();
+        let seed = fresh_seed()?;
+        let keys = wanted
+            .into_par_iter()
+            .enumerate()
+            .map(|(i, (purpose, primes))| {
+                cancellation.check()?;
+                self.key(&seed, i, purpose, primes)
+            })
+            .collect::<Result<_>>()?;
+        Ok(SeededEvaluationKeys { parms_id: self.context.key_parms_id(), seed, keys })
+    }
+
+    /// For each digit j: -(a s + e) + P s' modulo prime j, -(a s + e) modulo the others.
+    fn key(&self, seed: &Seed, index: usize, purpose: Purpose, primes: usize) -> Result<SeededKey> {
+        let context = &self.context;
+        let degree = context.degree();
+        let special = context.key_primes() - 1;
+        let mut sampler = Sampler::from_os()?;
+        let mut data = Residues::stale(primes * (primes + 1) * degree);
+        for (digit, rows) in data.chunks_exact_mut((primes + 1) * degree).enumerate() {
+            let error = Small::error(degree, &mut sampler);
+            let mut uniform = Sampler::from_seed(seed, index as u64 * STREAMS + digit as u64);
+            for (i, row) in rows.chunks_exact_mut(degree).enumerate() {
+                let prime = if i < primes { i } else { special };
+                uniform.uniform(context.modulus(prime), row);
+                self.operand.multiply(context, prime, row);
+                error.add_to(context, prime, Form::Ntt, row);
+                context.tables()[prime].kernels().negate_assign(row);
+            }
+            let row = &mut rows[digit * degree..(digit + 1) * degree];
+            let mut target = self.target(purpose, digit)?;
+            let q = context.modulus(digit);
+            context.tables()[digit].kernels().mul_scalar_add(row, &target, q.reduce(context.modulus(special).value()));
+            target.zeroize();
+        }
+        Ok(SeededKey { purpose, primes, data })
+    }
+
+    /// The secret that a key starts from, modulo prime number j.
+    fn target(&self, purpose: Purpose, j: usize) -> Result<Residues> {
+        let degree = self.context.degree();
+        let secret = &self.secret.data()[j * degree..(j + 1) * degree];
+        let mut target = Residues::from_slice(secret);
+        match purpose {
+            Purpose::Relinearization => self.operand.multiply(&self.context, j, &mut target),
+            Purpose::Galois(element) => Automorphism::new(degree, element.into())?.apply_ntt(&mut target, secret),
+        }
+        Ok(target)
+    }
+}
+
+impl SeededEvaluationKeys {
+    /// The keys with their second polynomials written out; in parallel on the rayon pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] for another context, [`Error::Interrupted`].
+    pub fn expand(&self, context: &Context, cancellation: &Cancellation) -> Result<EvaluationKeys> {
+        if self.parms_id != context.key_parms_id() {
+            return Err(Error::ParametersMismatch { operation: "expand", object: "evaluation key" });
+        }
+        let expanded: Vec<(Purpose, KeySwitchKey)> = self
+            .keys
+            .par_iter()
+            .enumerate()
+            .map(|(i, key)| {
+                cancellation.check()?;
+                Ok((key.purpose, self.expand_key(context, i, key)))
+            })
+            .collect::<Result<_>>()?;
+        let mut keys = EvaluationKeys { parms_id: self.parms_id, ..Default::default() };
+        for (purpose, key) in expanded {
+            match purpose {
+                Purpose::Relinearization => keys.relinearization = Some(key),
+                Purpose::Galois(element) => drop(keys.galois.insert(element, key)),
+            }
+        }
+        Ok(keys)
+    }
+
+    fn expand_key(&self, context: &Context, index: usize, key: &SeededKey) -> KeySwitchKey {
+        let degree = context.degree();
+        let half = (key.primes + 1) * degree;
+        let mut data = Residues::stale(key.primes * 2 * half);
+        for (digit, (both, first)) in data.chunks_exact_mut(2 * half).zip(key.data.chunks_exact(half)).enumerate() {
+            let (b, a) = both.split_at_mut(half);
+            b.copy_from_slice(first);
+            let mut uniform = Sampler::from_seed(&self.seed, index as u64 * STREAMS + digit as u64);
+            for (i, row) in a.chunks_exact_mut(degree).enumerate() {
+                let prime = if i < key.primes { i } else { context.key_primes() - 1 };
+                uniform.uniform(context.modulus(prime), row);
+            }
+        }
+        KeySwitchKey { primes: key.primes, data }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::CkksEncoder;
+    use crate::encryption::{Decryptor, SymmetricEncryptor};
+    use crate::evaluator::Evaluator;
+    use crate::ring::primes;
+    use crate::scheme::Parameters;
+    use crate::seal::SealSession;
+    use crate::seal::wire::{self, Compression};
+
+    const SCALE: f64 = (1u64 << 30) as f64;
+
+    fn context() -> Arc<Context> {
+        let moduli = primes::create(1024, &[40, 30, 30, 45]).unwrap();
+        Context::new(Parameters::ckks(1024, moduli, true).unwrap()).unwrap()
+    }
+
+    fn values() -> Vec<f64> {
+        (0..512).map(|i| f64::from(i) / 256.0 - 1.0).collect()
+    }
+
+    fn close(context: &Arc<Context>, secret: &SecretKey, ciphertext: &crate::scheme::Ciphertext, expected: &[f64]) {
+        let plaintext = Decryptor::new(context.clone(), secret).unwrap().decrypt(ciphertext).unwrap();
+        let decoded = CkksEncoder::new(context.clone()).unwrap().decode(&plaintext).unwrap();
+        for (value, expected) in decoded.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-4, "{value} {expected}");
+        }
+    }
+
+    #[test]
+    fn keys_serve_their_level_and_those_below() {
+        let context = context();
+        let secret = secret_key(&context).unwrap();
+        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
+        let rotations = BTreeMap::from([(1, 2), (4, 3)]);
+        let seeded = generator.evaluation_keys(Some(2), &rotations, &Cancellation::new()).unwrap();
+        let keys = seeded.expand(&context, &Cancellation::new()).unwrap();
+        let evaluator = Evaluator::new(context.clone());
+        let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
+        let encoder = CkksEncoder::new(context.clone()).unwrap();
+        let encrypt = |primes| {
+            let plaintext = encoder.encode(&values(), SCALE, primes).unwrap();
+            encryptor.encrypt(&plaintext, Some(primes)).unwrap()
+        };
+        for (step, primes) in [(1, 1), (1, 2), (4, 1), (4, 3)] {
+            let mut expected = values();
+            expected.rotate_left(step);
+            close(
+                &context,
+                &secret,
+                &evaluator.rotate_vector(&encrypt(primes), step as i32, &keys).unwrap(),
+                &expected,
+            );
+        }
+        let error = evaluator.rotate_vector(&encrypt(3), 1, &keys).unwrap_err();
+        assert_eq!(error.code(), "missing-key");
+        assert!(error.to_string().contains("3 primes"), "{error}");
+        let squares: Vec<f64> = values().iter().map(|x| x * x).collect();
+        let square = evaluator.relinearize(&evaluator.square(&encrypt(2)).unwrap(), &keys).unwrap();
+        close(&context, &secret, &square, &squares);
+    }
+
+    #[test]
+    fn seal_takes_the_keys_of_the_highest_level() {
+        let context = context();
+        let secret = secret_key(&context).unwrap();
+        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
+        let rotations = BTreeMap::from([(1, 3)]);
+        let keys = generator.evaluation_keys(Some(3), &rotations, &Cancellation::new()).unwrap();
+        let keys = keys.expand(&context, &Cancellation::new()).unwrap();
+        let bytes = wire::write_galois_keys(&context, &keys.galois, Compression::None).unwrap();
+        assert_eq!(wire::read_galois_keys(&context, &bytes, wire::Limits::CONTEXT).unwrap(), keys.galois);
+        let session = SealSession::new(&context).unwrap();
+        let plaintext = CkksEncoder::new(context.clone()).unwrap().encode(&values(), SCALE, 3).unwrap();
+        let fresh = SymmetricEncryptor::new(context.clone(), &secret).unwrap().encrypt(&plaintext, None).unwrap();
+        // SEAL computes with the keys, and decrypts with the secret.
+        let rotated = session.rotate(&fresh, 1, &keys.galois).unwrap();
+        let mut expected = values();
+        expected.rotate_left(1);
+        close(&context, &secret, &rotated, &expected);
+        assert_eq!(
+            session.decrypt(&secret, &fresh).unwrap(),
+            Decryptor::new(context.clone(), &secret).unwrap().decrypt(&fresh).unwrap()
+        );
+    }
+
+    #[test]
+    fn wrong_levels_and_rotations_are_refused() {
+        let context = context();
+        let secret = secret_key(&context).unwrap();
+        let generator = KeyGenerator::new(context, &secret).unwrap();
+        let make = |relinearization, rotations: &[(usize, usize)]| {
+            let rotations = rotations.iter().copied().collect();
+            generator.evaluation_keys(relinearization, &rotations, &Cancellation::new()).unwrap_err().to_string()
+        };
+        assert!(make(Some(4), &[]).contains("4 primes"));
+        assert!(make(None, &[(1, 0)]).contains("0 primes"));
+        assert!(make(None, &[(512, 1)]).contains("rotation by 512"));
+    }
+}
