@@ -17,6 +17,8 @@ mod graph;
 mod polynomial;
 mod schedule;
 
+use std::borrow::Cow;
+
 use graph::{Graph, Place};
 
 use crate::error::Result;
@@ -46,7 +48,7 @@ fn chain<'a>(graph: &mut Graph<'a>, layers: &'a [Layer], ranges: Option<&Ranges>
     for (index, layer) in layers.iter().enumerate() {
         let range = known(ranges.and_then(|ranges| ranges.layers.get(index).copied()));
         place = match &layer.operation {
-            Operation::Affine(map) => graph.affine(place, map, range),
+            Operation::Affine(map) => graph.affine(place, Cow::Borrowed(map), range)?,
             Operation::Activation(Activation::Square) => graph.square(place, 0),
             Operation::Activation(Activation::Polynomial(coefficients)) => {
                 polynomial::build(graph, place, coefficients, &layer.name)?

@@ -25,7 +25,7 @@ pub(super) fn build(graph: &mut Graph<'_>, x: Place, coefficients: &[f64], layer
             coefficients.len() - 1
         )));
     }
-    polynomial(graph, x, &scaled, false).ok_or_else(|| {
+    polynomial(graph, x, &scaled, 0).ok_or_else(|| {
         unsupported(format!(
             "layer {layer}: a polynomial of degree {} cannot be split into squares in double precision; use a smaller degree",
             coefficients.len() - 1
@@ -35,9 +35,10 @@ pub(super) fn build(graph: &mut Graph<'_>, x: Place, coefficients: &[f64], layer
 
 /// The values of `p` at `x / R`, R the range of x.
 ///
-/// Where x is `shared` with other polynomials, quadratics are sums of x^2 and of x, which are the same two squares for
-/// all of them.
-fn polynomial(graph: &mut Graph<'_>, x: Place, p: &[f64], shared: bool) -> Option<Place> {
+/// It is one of `2^splits` polynomials of x that are wanted. They share squares where there are more of them than it takes
+/// squares to give all polynomials of their degree: quadratics are sums of x^2 and x from one split on, quartics of four
+/// squares from two on.
+fn polynomial(graph: &mut Graph<'_>, x: Place, p: &[f64], splits: usize) -> Option<Place> {
     let p = trimmed(p);
     let range = graph.node(x).range;
     let size = factor::norm(p).max(f64::MIN_POSITIVE);
@@ -57,10 +58,10 @@ fn polynomial(graph: &mut Graph<'_>, x: Place, p: &[f64], shared: bool) -> Optio
             sum[0] += c;
             sum
         });
-        return polynomial(graph, y, &of_y, false);
+        return polynomial(graph, y, &of_y, 0);
     }
-    if let Some((q, weight, rest)) = completed(p, range).filter(|_| p.len() > 3 || !shared) {
-        let q = polynomial(graph, x, &q, shared)?;
+    if let Some((q, weight, rest)) = completed(p, range).filter(|_| p.len() > 3 || splits == 0) {
+        let q = polynomial(graph, x, &q, splits)?;
         let square = graph.square(q, 0);
         return Some(graph.sum(&[(square, weight)], rest, size));
     }
@@ -68,13 +69,33 @@ fn polynomial(graph: &mut Graph<'_>, x: Place, p: &[f64], shared: bool) -> Optio
         let square = graph.square(x, 0);
         return Some(graph.sum(&[(square, curvature / (range * range)), (x, slope / range)], constant, size));
     }
+    if p.len() <= 5 && splits >= 2 {
+        return Some(quartic(graph, x, p, size));
+    }
     let split = factor::split(p)?;
     let [plus, minus] = &split.q;
-    let (plus, minus) = (polynomial(graph, x, plus, true)?, polynomial(graph, x, minus, true)?);
+    let (plus, minus) = (polynomial(graph, x, plus, splits + 1)?, polynomial(graph, x, minus, splits + 1)?);
     // Both at once: what is squared early would have to be carried.
     let level = graph.node(plus).level.max(graph.node(minus).level) + 1;
     let (plus, minus) = (graph.square(plus, level), graph.square(minus, level));
     Some(graph.sum(&[(plus, 1.0), (minus, -1.0)], split.constant, size))
+}
+
+/// The values of a polynomial of degree 3 or 4 at `t = x / R`, from squares that all of these share: with
+/// `y = 2 t^2 - 1`, those of t, y and t + y, and t itself, which is carried with the help of the first.
+fn quartic(graph: &mut Graph<'_>, x: Place, p: &[f64], size: f64) -> Place {
+    let range = graph.node(x).range;
+    let square = graph.square(x, 0);
+    let y = graph.sum(&[(square, 2.0 / (range * range))], -1.0, 1.0);
+    let both = graph.sum(&[(y, 1.0), (x, 1.0 / range)], 0.0, 2.0);
+    let level = graph.node(y).level + 1;
+    let [xx, yy, both] = [x, y, both].map(|of| graph.square(of, level));
+    // t^4 = y^2 / 4 + t^2 - 1 / 4 and t^3 = ((t + y)^2 - t^2 - y^2 + 2 t) / 4.
+    let (cubic, quartic) = (p[3] / 4.0, p.get(4).map_or(0.0, |c| c / 4.0));
+    let of_tt = p[2] - cubic + 4.0 * quartic;
+    let terms =
+        [(both, cubic), (yy, quartic - cubic), (xx, of_tt / (range * range)), (x, (p[1] + 2.0 * cubic) / range)];
+    graph.sum(&terms, p[0] - quartic, size)
 }
 
 /// Without the highest coefficients that are rounding; at least one is left.
