@@ -243,4 +243,27 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn residual_blocks_and_cubics_run_in_slots() {
+        let mut seed = 3;
+        let mut conv = |name: &str| {
+            let (weights, bias) = (numbers(2 * 2 * 9, &mut seed), numbers(2, &mut seed));
+            let conv = Conv2d { padding: [1; 2], bias: Some(&bias), ..Conv2d::new(&weights, [2, 2, 3, 3]) };
+            Layer::affine(name, AffineMap::conv2d([2, 6, 6], &conv).unwrap())
+        };
+        let square = Layer::activation("square", Activation::Square);
+        let block = Layer::residual("block", vec![conv("first"), square, conv("second")], vec![]);
+        let cubic = Layer::activation("cubic", Activation::polynomial(&[0.1, 0.5, 0.2, -0.01]).unwrap());
+        let weights = numbers(3 * 72, &mut seed);
+        let last = AffineMap::linear(&weights, [3, 72], None).unwrap().reshaped(&[2, 6, 6], &[3]).unwrap();
+        let network = Network::new(&[2, 6, 6], vec![block, cubic, Layer::affine("last", last)]).unwrap();
+        let examples = numbers(network.inputs(), &mut seed);
+        let plan = Plan::new(&network, &examples, PackedOptions::default()).unwrap();
+        let clear = network.evaluate(&examples).unwrap();
+        let largest = clear.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        for (answer, expected) in plan.simulate(&examples, 7).unwrap().iter().zip(&clear) {
+            assert!((answer - expected).abs() <= 0.01 * largest, "{answer} {expected}");
+        }
+    }
 }
