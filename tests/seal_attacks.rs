@@ -297,7 +297,8 @@ fn bombs() {
         // Galois keys for every element are valid, and more than the caller wants.
         let bytes = fixture.saved(Kind::CompactGalois, Compression::None);
         let keys = wire::read_galois_keys(&fixture.context, &bytes, Limits::CONTEXT).unwrap();
-        let zero = pycrcnn::scheme::KeySwitchKey { data: pycrcnn::ring::Residues::zeros(keys[&3].data.len()) };
+        let data = pycrcnn::ring::Residues::zeros(keys[&3].data.len());
+        let zero = pycrcnn::scheme::KeySwitchKey { primes: keys[&3].primes, data };
         let all = (0..DEGREE as u32).map(|i| (2 * i + 1, zero.clone())).collect();
         for compression in [Compression::Zlib, Compression::Zstd] {
             let bytes = wire::write_galois_keys(&fixture.context, &all, compression).unwrap();
