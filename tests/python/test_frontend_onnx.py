@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 import pycrcnn
 from pycrcnn import models
@@ -24,6 +21,10 @@ from pycrcnn.errors import (
     UnsupportedLayerError,
 )
 from pycrcnn.frontends import Described, describe
+
+onnx = pytest.importorskip("onnx", reason="an optional package: pip install --group check")
+ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 RNG = np.random.default_rng(11)
 Nodes = list[Any]
