@@ -1,6 +1,4 @@
-//! Keys as bytes: evaluation keys to send, the secret key to keep.
-//!
-//! Evaluation keys, all numbers little-endian:
+//! Evaluation keys as they are sent. All numbers are little-endian:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
@@ -14,30 +12,26 @@
 //! | | | for each of l digits and each of l + 1 primes: N residues of bits(q) bits, without padding |
 //! | | 4 | CRC-32 of all before |
 //!
-//! The second polynomials are expanded as [`SeededEvaluationKeys`] says. The secret key has the magic `pycskey`, N, the
-//! parms_id, then two bits a coefficient (0, 1, and 2 for -1), then the CRC-32.
+//! The second polynomials are expanded as [`SeededEvaluationKeys`] says. Secret keys are kept in SEAL's format.
 
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
-use zeroize::Zeroizing;
 
 use super::bits;
 use super::checksum::{opened, sealed};
-use super::keygen::{Purpose, SeededEvaluationKeys, SeededKey, from_small};
+use super::keygen::{Purpose, SeededEvaluationKeys, SeededKey};
 use super::sampling::Seed;
-use super::small::Small;
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, Residues};
-use crate::scheme::{Context, SecretKey};
+use crate::scheme::Context;
 
 const KEYS: [u8; 8] = *b"pyckeys\x01";
-const SECRET: [u8; 8] = *b"pycskey\x01";
 const OBJECT: &str = "evaluation keys";
 const FIXED: usize = 80;
 
-fn malformed(object: &'static str, offset: usize, reason: impl Into<String>) -> Error {
-    Error::Malformed { object, offset, reason: reason.into() }
+fn malformed(offset: usize, reason: impl Into<String>) -> Error {
+    Error::Malformed { object: OBJECT, offset, reason: reason.into() }
 }
 
 /// The primes of a key's rows.
@@ -107,28 +101,28 @@ impl SeededEvaluationKeys {
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         for _ in 0..count {
-            let head = bytes.get(at..at + 8).ok_or_else(|| malformed(OBJECT, at, "the bytes end early"))?;
+            let head = bytes.get(at..at + 8).ok_or_else(|| malformed(at, "the bytes end early"))?;
             let [element, primes] = [word(&head[..4]), word(&head[4..])];
             let possible = element == 0 || (element % 2 == 1 && (element as usize) < 2 * context.degree());
             if !possible || !(1..=context.data_primes()).contains(&(primes as usize)) {
-                return Err(malformed(OBJECT, at, format!("element {element} for {primes} primes does not exist")));
+                return Err(malformed(at, format!("element {element} for {primes} primes does not exist")));
             }
             let purpose = if element == 0 { Purpose::Relinearization } else { Purpose::Galois(element) };
             if !seen.insert(purpose) {
-                return Err(malformed(OBJECT, at, format!("element {element} stands there twice")));
+                return Err(malformed(at, format!("element {element} stands there twice")));
             }
             at += 8;
             let own = bytes.get(at..at + payload(context, primes as usize));
-            let own = own.ok_or_else(|| malformed(OBJECT, bytes.len(), "the bytes end early"))?;
+            let own = own.ok_or_else(|| malformed(bytes.len(), "the bytes end early"))?;
             found.push((purpose, primes as usize, at, own));
             at += own.len();
         }
         if at != bytes.len() {
-            return Err(malformed(OBJECT, at, "there are bytes behind the last key"));
+            return Err(malformed(at, "there are bytes behind the last key"));
         }
         let keys = found.into_par_iter().map(|(purpose, primes, at, bytes)| {
-            let data = unpack(context, primes, bytes)
-                .ok_or_else(|| malformed(OBJECT, at, "a residue is not below its prime"))?;
+            let data =
+                unpack(context, primes, bytes).ok_or_else(|| malformed(at, "a residue is not below its prime"))?;
             Ok(SeededKey { purpose, primes, data })
         });
         Ok(Self { parms_id: context.key_parms_id(), seed, keys: keys.collect::<Result<_>>()? })
@@ -137,25 +131,25 @@ impl SeededEvaluationKeys {
 
 fn read_header<'a>(context: &Context, bytes: &'a [u8]) -> Result<(u32, Seed, &'a [u8])> {
     if bytes.len() < FIXED + 4 || bytes[..7] != KEYS[..7] {
-        return Err(malformed(OBJECT, 0, "these are no evaluation keys"));
+        return Err(malformed(0, "these are no evaluation keys"));
     }
     if bytes[7] != KEYS[7] {
-        return Err(malformed(OBJECT, 7, "the version is unknown; update the package, or generate the keys again"));
+        return Err(malformed(7, "the version is unknown; update the package, or generate the keys again"));
     }
     let bytes = opened(OBJECT, bytes)?;
-    check_parameters(context, OBJECT, &bytes[8..12], &bytes[16..48])?;
+    check_parameters(context, &bytes[8..12], &bytes[16..48])?;
     let mut seed = Seed::default();
     seed.copy_from_slice(&bytes[48..FIXED]);
     Ok((word(&bytes[12..16]), seed, bytes))
 }
 
-fn check_parameters(context: &Context, object: &'static str, degree: &[u8], parms_id: &[u8]) -> Result<()> {
+fn check_parameters(context: &Context, degree: &[u8], parms_id: &[u8]) -> Result<()> {
     let own = context.key_parms_id();
     let own = own.iter().flat_map(|word| word.to_le_bytes());
     if word(degree) as usize == context.degree() && own.eq(parms_id.iter().copied()) {
         return Ok(());
     }
-    Err(Error::ParametersMismatch { operation: "unpack", object })
+    Err(Error::ParametersMismatch { operation: "unpack", object: "evaluation key" })
 }
 
 /// A little-endian word of at most four bytes.
@@ -172,77 +166,6 @@ fn unpack(context: &Context, primes: usize, mut bytes: &[u8]) -> Option<Residues
         bytes = behind;
     }
     Some(data)
-}
-
-/// A secret key as it is kept: two bits a coefficient. Whoever has these bytes can decrypt.
-///
-/// # Errors
-/// [`Error::ParametersMismatch`] for a key of other parameters or one that is not ternary.
-pub fn secret_to_bytes(context: &Context, secret: &SecretKey) -> Result<Zeroizing<Vec<u8>>> {
-    let degree = context.degree();
-    let mismatch = Error::ParametersMismatch { operation: "pack", object: "secret key" };
-    if secret.parms_id() != context.key_parms_id() || secret.data().len() != context.key_primes() * degree {
-        return Err(mismatch);
-    }
-    let mut row = Zeroizing::new(secret.data()[..degree].to_vec());
-    context.tables()[0].inverse(&mut row);
-    let q = context.modulus(0).value();
-    // Room for everything from the start: a vector that grows would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(44 + degree / 4 + 4));
-    bytes.extend(SECRET);
-    bytes.extend((degree as u32).to_le_bytes());
-    bytes.extend(secret.parms_id().iter().flat_map(|word| word.to_le_bytes()));
-    for four in row.as_chunks::<4>().0 {
-        let mut byte = 0;
-        for (i, &value) in four.iter().enumerate() {
-            let code = match value {
-                0 => 0u8,
-                1 => 1,
-                _ if value == q - 1 => 2,
-                _ => return Err(mismatch),
-            };
-            byte |= code << (2 * i);
-        }
-        bytes.push(byte);
-    }
-    let sum = super::checksum::checksum(&bytes);
-    bytes.extend(sum.to_le_bytes());
-    Ok(bytes)
-}
-
-/// A secret key from its bytes.
-///
-/// # Errors
-/// [`Error::Malformed`], [`Error::ParametersMismatch`] for a key of other parameters.
-pub fn secret_from_bytes(context: &Context, bytes: &[u8]) -> Result<SecretKey> {
-    const OBJECT: &str = "secret key";
-    let degree = context.degree();
-    if bytes.len() < 44 || bytes[..7] != SECRET[..7] {
-        return Err(malformed(OBJECT, 0, "this is no secret key"));
-    }
-    if bytes[7] != SECRET[7] {
-        return Err(malformed(OBJECT, 7, "the version is unknown; update the package"));
-    }
-    let bytes = opened(OBJECT, bytes)?;
-    if bytes.len() < 44 {
-        return Err(malformed(OBJECT, bytes.len(), "the bytes end early"));
-    }
-    check_parameters(context, OBJECT, &bytes[8..12], &bytes[12..44])?;
-    if bytes.len() != 44 + degree / 4 {
-        return Err(malformed(OBJECT, bytes.len(), "it has another length than its degree asks for"));
-    }
-    let mut values = Zeroizing::new(Vec::with_capacity(degree));
-    for (at, byte) in bytes[44..].iter().enumerate() {
-        for i in 0..4 {
-            values.push(match byte >> (2 * i) & 3 {
-                0 => 0i8,
-                1 => 1,
-                2 => -1,
-                _ => return Err(malformed(OBJECT, 44 + at, "a coefficient is not -1, 0 or 1")),
-            });
-        }
-    }
-    Ok(from_small(context, &Small::from_values(values)))
 }
 
 #[cfg(test)]
@@ -283,18 +206,6 @@ mod tests {
         assert_eq!(error.code(), "too-large");
         let error = SeededEvaluationKeys::from_bytes(&self::context(44), &bytes, LIMIT).unwrap_err();
         assert_eq!(error.code(), "parameters-mismatch");
-    }
-
-    #[test]
-    fn secrets_round_trip() {
-        let context = context(45);
-        let secret = secret_key(&context).unwrap();
-        let bytes = secret_to_bytes(&context, &secret).unwrap();
-        assert_eq!(bytes.len(), 44 + 256 + 4);
-        assert_eq!(secret_from_bytes(&context, &bytes).unwrap().data(), secret.data());
-        for cut in 0..bytes.len() {
-            assert!(secret_from_bytes(&context, &bytes[..cut]).is_err());
-        }
     }
 
     #[test]

@@ -24,17 +24,12 @@ use crate::scheme::{Context, EvaluationKeys, Form, KeySwitchKey, ParmsId, Secret
 /// [`Error::Entropy`].
 pub fn secret_key(context: &Context) -> Result<SecretKey> {
     let secret = Small::ternary(context.degree(), &mut Sampler::from_os()?);
-    Ok(from_small(context, &secret))
-}
-
-/// The key that a ternary polynomial is.
-pub(super) fn from_small(context: &Context, secret: &Small) -> SecretKey {
     let degree = context.degree();
     let mut data = Residues::stale(context.key_primes() * degree);
     for (j, row) in data.chunks_exact_mut(degree).enumerate() {
         row.copy_from_slice(&secret.residues(context, j, Form::Ntt));
     }
-    SecretKey::from_data(context.key_parms_id(), data)
+    Ok(SecretKey::from_data(context.key_parms_id(), data))
 }
 
 /// What an evaluation key is for.

@@ -24,11 +24,6 @@ impl Small {
         Self(values)
     }
 
-    /// A polynomial with the given coefficients.
-    pub fn from_values(values: Zeroizing<Vec<i8>>) -> Self {
-        Self(values)
-    }
-
     /// Adds the polynomial to `target`, the residues modulo prime number j in the given form.
     pub fn add_to(&self, context: &Context, j: usize, form: Form, target: &mut [u64]) {
         context.tables()[j].kernels().add_assign(target, &self.residues(context, j, form));

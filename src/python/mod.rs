@@ -16,6 +16,7 @@ mod errors;
 mod evaluator;
 mod keys;
 mod network;
+mod packed;
 mod programs;
 mod values;
 mod work;
@@ -40,6 +41,8 @@ mod _native {
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
     #[pymodule_export]
     use super::network::Network;
+    #[pymodule_export]
+    use super::packed::{PackedClient, PackedKeys, PackedProgram};
     #[pymodule_export]
     use super::programs::{BatchedProgram, PerValueProgram};
     #[pymodule_export]

@@ -95,8 +95,8 @@ impl Plan {
         let inputs = self.interface.input.len();
         let mut exact = Vec::new();
         for group in images.chunks(inputs * self.interface.images) {
-            let trace = self.trace_slots(self.slots_of(group)?, None);
-            exact.extend(self.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
+            let trace = self.trace_slots(self.interface.slots_of(group)?, None);
+            exact.extend(self.interface.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
         }
         let mut largest = 0.0f64;
         for seed in 0..rounds {

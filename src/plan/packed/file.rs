@@ -17,7 +17,8 @@ use blake2::digest::{Update, VariableOutput};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Interface, Plan, Step};
+use super::interface::Interface;
+use super::plan::{Plan, Step};
 use crate::encryption::checksum::checksum;
 use crate::error::{Error, Result};
 use crate::scheme::Parameters;

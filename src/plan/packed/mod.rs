@@ -8,6 +8,7 @@
 //! | [`search`] | the cheapest chain of placements through a network |
 //! | [`cost`] | what steps cost |
 //! | [`modulus`] | ring, scale and primes |
+//! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
 //! | [`program`] | the plan with its weights encoded: what runs |
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
@@ -18,6 +19,7 @@ pub mod baby_giant;
 pub mod cost;
 pub mod explain;
 pub mod file;
+pub mod interface;
 pub mod matching;
 pub mod modulus;
 pub mod placement;
@@ -26,5 +28,6 @@ pub mod program;
 pub mod search;
 pub mod simulate;
 
-pub use plan::{Interface, PackedOptions, Plan};
+pub use interface::Interface;
+pub use plan::{PackedOptions, Plan};
 pub use program::PackedProgram;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::Rates;
 use super::file::{self, Identity};
+use super::interface::Interface;
 use super::matching::Entry;
 use super::modulus::{self, ModulusChoice};
 use super::placement::Slots;
@@ -31,39 +32,6 @@ impl Default for PackedOptions {
     fn default() -> Self {
         Self { security: 128, precision: 12, images: 1 }
     }
-}
-
-/// What a client knows of a program: no weight is in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Interface {
-    /// polynomial degree and primes
-    pub parameters: Parameters,
-    /// bits of security that the parameters were chosen for
-    pub security: u32,
-    /// the shape of one image
-    pub input_shape: Vec<usize>,
-    /// the shape of one answer
-    pub output_shape: Vec<usize>,
-    /// images in one ciphertext; image i has the slots from `i * n / images`
-    pub images: usize,
-    /// the slots of each value of an image
-    pub input: Vec<Vec<u32>>,
-    /// the slot of each value of an answer
-    pub output: Vec<u32>,
-    /// images are multiplied by this before they are encoded
-    pub input_factor: f64,
-    /// answers are multiplied by this after they are decoded
-    pub output_factor: f64,
-    /// the scale at which images are encoded
-    pub input_scale: f64,
-    /// the scale of answers
-    pub output_scale: f64,
-    /// how many primes a Galois key must serve, by rotation
-    pub rotations: BTreeMap<usize, usize>,
-    /// how many primes the relinearization key must serve, where one is needed
-    pub relinearization: Option<usize>,
-    /// what tells this program from others: BLAKE2b-256 of its steps and of all the above
-    pub program: Identity,
 }
 
 /// Diagonals that share a giant.

@@ -6,51 +6,12 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use super::plan::{Plan, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Deviation of a coefficient of fresh noise: SEAL's clipped normal, and the rounding of the encoding.
 const FRESH: f64 = 3.2;
 
 impl Plan {
-    /// The slots that a client encrypts for up to [`images`](super::plan::Interface::images) images, flattened.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`] where the number of values is not one to `images` images'; [`Error::Unencodable`] for
-    /// values that are not finite.
-    pub fn slots_of(&self, images: &[f64]) -> Result<Vec<f64>> {
-        let interface = &self.interface;
-        let inputs = interface.input.len();
-        if images.is_empty() || !images.len().is_multiple_of(inputs) || images.len() > inputs * interface.images {
-            return Err(Error::ShapeMismatch {
-                operation: "encrypting",
-                expected: format!("1 to {} images of {inputs} values", interface.images),
-                got: vec![images.len()],
-            });
-        }
-        if let Some(index) = images.iter().position(|x| !x.is_finite()) {
-            let reason = "it is not finite; clean the data first".into();
-            return Err(Error::Unencodable { value: images[index], index, reason });
-        }
-        let n = interface.parameters.degree() / 2;
-        let mut slots = vec![0.0; n];
-        for (i, image) in images.chunks_exact(inputs).enumerate() {
-            for (value, positions) in image.iter().zip(&interface.input) {
-                positions
-                    .iter()
-                    .for_each(|&at| slots[i * n / interface.images + at as usize] = value * interface.input_factor);
-            }
-        }
-        Ok(slots)
-    }
-
-    /// The answers to the first `count` images in decoded slots, flattened.
-    pub fn answers_in(&self, slots: &[f64], count: usize) -> Vec<f64> {
-        let interface = &self.interface;
-        let own = slots.len() / interface.images;
-        let answer = |image: usize| interface.output.iter().map(move |&at| slots[image * own + at as usize]);
-        (0..count).flat_map(answer).map(|value| value * interface.output_factor).collect()
-    }
-
     /// The slots after every step, with noise drawn from `noise` (none: exact arithmetic).
     pub fn trace_slots(&self, slots: Vec<f64>, noise: Option<&mut Noise>) -> Vec<Vec<f64>> {
         let mut noise = noise;
@@ -93,15 +54,15 @@ impl Plan {
     /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, noise included.
     ///
     /// # Errors
-    /// As [`slots_of`](Self::slots_of), for each group of images that share a ciphertext.
+    /// As [`Interface::slots_of`](super::Interface::slots_of), for each group of images that share a ciphertext.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
         let inputs = self.interface.input.len();
         let mut noise = Noise::new(self, seed);
         let mut answers = Vec::new();
         for group in images.chunks(inputs * self.interface.images) {
-            let trace = self.trace_slots(self.slots_of(group)?, Some(&mut noise));
+            let trace = self.trace_slots(self.interface.slots_of(group)?, Some(&mut noise));
             let slots = trace.last().map_or(&[][..], Vec::as_slice);
-            answers.extend(self.answers_in(slots, group.len() / inputs));
+            answers.extend(self.interface.answers_in(slots, group.len() / inputs));
         }
         Ok(answers)
     }
@@ -231,8 +192,8 @@ mod tests {
             let network = network(size, [inputs, outputs], kernel, stride, deep, &mut seed);
             let examples = numbers(images * network.inputs(), &mut seed);
             let plan = Plan::new(&network, &examples, PackedOptions { images, ..Default::default() }).unwrap();
-            let trace = plan.trace_slots(plan.slots_of(&examples).unwrap(), None);
-            let answers = plan.answers_in(trace.last().unwrap(), images);
+            let trace = plan.trace_slots(plan.interface.slots_of(&examples).unwrap(), None);
+            let answers = plan.interface.answers_in(trace.last().unwrap(), images);
             let clear = network.evaluate(&examples).unwrap();
             let largest = clear.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
             for (answer, expected) in answers.iter().zip(&clear) {
