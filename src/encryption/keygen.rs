@@ -221,7 +221,6 @@ mod tests {
     use super::*;
     use crate::encoding::CkksEncoder;
     use crate::encryption::{Decryptor, SymmetricEncryptor};
-    use crate::evaluator::Evaluator;
     use crate::ring::primes;
     use crate::scheme::Parameters;
     use crate::seal::SealSession;
@@ -244,39 +243,6 @@ mod tests {
         for (value, expected) in decoded.iter().zip(expected) {
             assert!((value - expected).abs() < 1e-4, "{value} {expected}");
         }
-    }
-
-    #[test]
-    fn keys_serve_their_level_and_those_below() {
-        let context = context();
-        let secret = secret_key(&context).unwrap();
-        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
-        let rotations = BTreeMap::from([(1, 2), (4, 3)]);
-        let seeded = generator.evaluation_keys(Some(2), &rotations, &Cancellation::new()).unwrap();
-        let keys = seeded.expand(&context, &Cancellation::new()).unwrap();
-        let evaluator = Evaluator::new(context.clone());
-        let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
-        let encoder = CkksEncoder::new(context.clone()).unwrap();
-        let encrypt = |primes| {
-            let plaintext = encoder.encode(&values(), SCALE, primes).unwrap();
-            encryptor.encrypt(&plaintext, Some(primes)).unwrap()
-        };
-        for (step, primes) in [(1, 1), (1, 2), (4, 1), (4, 3)] {
-            let mut expected = values();
-            expected.rotate_left(step);
-            close(
-                &context,
-                &secret,
-                &evaluator.rotate_vector(&encrypt(primes), step as i32, &keys).unwrap(),
-                &expected,
-            );
-        }
-        let error = evaluator.rotate_vector(&encrypt(3), 1, &keys).unwrap_err();
-        assert_eq!(error.code(), "missing-key");
-        assert!(error.to_string().contains("3 primes"), "{error}");
-        let squares: Vec<f64> = values().iter().map(|x| x * x).collect();
-        let square = evaluator.relinearize(&evaluator.square(&encrypt(2)).unwrap(), &keys).unwrap();
-        close(&context, &secret, &square, &squares);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::encoding::CkksEncoder;
-use crate::encryption::{Decryptor, SymmetricEncryptor};
+use crate::encryption::{Decryptor, KeyGenerator, SymmetricEncryptor};
 use crate::ring::primes;
 use crate::scheme::{Context, EvaluationKeys, KeySwitchKey, Parameters, SecretKey};
 use crate::seal::SealSession;
@@ -171,4 +171,30 @@ fn other_levels_and_scales_are_refused() {
     scaled.set_scale(2.0 * SCALE);
     assert!(run(&scaled).unwrap_err().to_string().contains("scales"));
     assert!(run(&fixture.encrypt(&values(512, 2), 3)).is_ok());
+}
+
+#[test]
+fn keys_made_for_a_level_serve_it_and_those_below() {
+    let f = Fixture::new(1024, &[40, 30, 30, 45]);
+    let generator = KeyGenerator::new(f.context.clone(), &f.secret).unwrap();
+    let rotations = BTreeMap::from([(1, 2), (4, 3)]);
+    let seeded = generator.evaluation_keys(Some(2), &rotations, &Cancellation::new()).unwrap();
+    let keys = seeded.expand(&f.context, &Cancellation::new()).unwrap();
+    let values: Vec<f64> = (0..512).map(|i| f64::from(i) / 256.0 - 1.0).collect();
+    let close = |ciphertext: Ciphertext, expected: &[f64]| {
+        for (value, expected) in f.decrypt(&ciphertext).iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-4, "{value} {expected}");
+        }
+    };
+    for (step, primes) in [(1, 1), (1, 2), (4, 1), (4, 3)] {
+        let mut expected = values.clone();
+        expected.rotate_left(step);
+        close(f.evaluator.rotate_vector(&f.encrypt(&values, primes), step as i32, &keys).unwrap(), &expected);
+    }
+    let error = f.evaluator.rotate_vector(&f.encrypt(&values, 3), 1, &keys).unwrap_err();
+    assert_eq!(error.code(), "missing-key");
+    assert!(error.to_string().contains("3 primes"), "{error}");
+    let squares: Vec<f64> = values.iter().map(|x| x * x).collect();
+    let square = f.evaluator.square(&f.encrypt(&values, 2)).unwrap();
+    close(f.evaluator.relinearize(&square, &keys).unwrap(), &squares);
 }
