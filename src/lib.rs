@@ -16,13 +16,17 @@
 //! | [`evaluator`] | kernels on ciphertexts; knows no neural network |
 //! | [`network`] | affine maps, activations, networks, fusion |
 //! | [`plan`] | layouts, parameters, programs |
+//! | [`protocol`] | what travels between client and server |
+//! | [`client`] | the client's side of a program: keys, encryption, decryption |
 
+pub mod client;
 pub mod encoding;
 pub mod encryption;
 pub mod error;
 pub mod evaluator;
 pub mod network;
 pub mod plan;
+pub mod protocol;
 pub mod ring;
 pub mod runtime;
 pub mod scheme;

@@ -33,8 +33,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pycrcnn import datasets
+from pycrcnn import datasets, models
 
 log = logging.getLogger("train")
 
@@ -43,7 +44,6 @@ BATCH = 64
 LEARNING_RATE = 1e-3
 CALM_RANGE = 4.0
 """Inputs of a square beyond this magnitude are penalised: a square doubles the digits that the encoding has to hold."""
-RANGE_PENALTY = 0.01
 
 
 class Square(nn.Module):
@@ -101,6 +101,51 @@ def cryptonets() -> nn.Sequential:
     )
 
 
+def lenet_1() -> nn.Sequential:
+    """LeNet-1 (LeCun et al., 1989) with one square; everything behind that is one matrix."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, kernel_size=5),
+        nn.BatchNorm2d(4),
+        Square(),
+        nn.AvgPool2d(2, 2),
+        nn.Conv2d(4, 12, kernel_size=5),
+        nn.AvgPool2d(2, 2),
+        nn.Flatten(),
+        nn.Linear(192, 10),
+    )
+
+
+def lenet_5() -> nn.Sequential:
+    """Two convolutions and two squares, after LeNet-5 (LeCun et al., 1998); strides in place of pooling."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, kernel_size=5, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        Square(),
+        nn.Conv2d(8, 16, kernel_size=5, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        Square(),
+        nn.Flatten(),
+        nn.Linear(576, 10),
+    )
+
+
+def three_convolutions() -> nn.Sequential:
+    """A network in the shape of CIFAR-10: three channels of 32 x 32, three convolutions, three squares."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, kernel_size=3, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        Square(),
+        nn.Conv2d(16, 16, kernel_size=3, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        Square(),
+        nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        Square(),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one network is made."""
@@ -116,6 +161,10 @@ class Recipe:
     """Weights are multiples of 2^-fraction_bits."""
     shift: int = 0
     """Images are moved by up to this many pixels, another way for each batch."""
+    range_penalty: float = 0.01
+    """What is added to the loss for the squared excess of a square's inputs over the calm range."""
+    input_shape: tuple[int, int, int] = (1, 28, 28)
+    """Channels, height, width: images stand in the middle of zeros, the same in every channel."""
 
 
 RECIPES = {
@@ -136,14 +185,19 @@ RECIPES = {
         fraction_bits=6,
     ),
     "mnist-cryptonets": Recipe(cryptonets, "mnist", shift=1),
+    "mnist-lenet1": Recipe(lenet_1, "mnist", epochs=12, shift=1),
+    "mnist-lenet5": Recipe(lenet_5, "mnist", epochs=12, shift=1),
+    "fashion-cifar": Recipe(
+        three_convolutions, "fashion-mnist", epochs=14, range_penalty=0.08, shift=1, input_shape=(3, 32, 32)
+    ),
 }
 
 
 def tensors(recipe: Recipe, split: datasets.Split) -> tuple[Tensor, Tensor]:
-    """Images as float32 [n, 1, 28, 28] in [0, 1], and labels."""
+    """Images as float32 [n, channels, height, width] in [0, 1], and labels."""
     images, labels = datasets.load(recipe.dataset, split)
-    scaled = images.astype("float32") / recipe.divisor
-    return torch.from_numpy(scaled).unsqueeze(1), torch.from_numpy(labels.astype("int64"))
+    scaled = models.placed(images.astype("float32") / recipe.divisor, recipe.input_shape)
+    return torch.from_numpy(scaled), torch.from_numpy(labels.astype("int64"))
 
 
 def accuracy(net: nn.Sequential, images: Tensor, labels: Tensor) -> float:
@@ -187,6 +241,17 @@ def on_grid(net: nn.Sequential, bits: int) -> Iterator[None]:
         parametrize.remove_parametrizations(layer, name)
 
 
+def folded(net: nn.Sequential) -> nn.Sequential:
+    """The network with batch normalisation, as it is in inference, multiplied into the convolutions before it."""
+    layers: list[nn.Module] = []
+    for layer in net.eval():
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
+
+
 def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> None:
     """Adam with a cosine schedule on the training split."""
     images, labels = tensors(recipe, "train")
@@ -196,6 +261,7 @@ def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> Non
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(1, recipe.epochs + 1):
         started, total = time.monotonic(), 0.0
+        net.train()
         for batch in torch.randperm(len(images), generator=generator).split(BATCH):
             x = images[batch]
             if recipe.shift:
@@ -204,10 +270,11 @@ def train(net: nn.Sequential, recipe: Recipe, generator: torch.Generator) -> Non
             logits, penalty = forward(net, x)
             loss = functional.cross_entropy(logits, labels[batch])
             optimizer.zero_grad()
-            (loss + RANGE_PENALTY * penalty).backward()
+            (loss + recipe.range_penalty * penalty).backward()
             optimizer.step()
             schedule.step()
             total += loss.item() * len(batch)
+        net.eval()
         log.info(
             "epoch %2d: loss %.4f, test accuracy %.2f %% (%.1f s)",
             epoch,
@@ -265,11 +332,12 @@ def make(name: str, directory: Path, seed: int) -> None:
     else:
         with on_grid(net, recipe.fraction_bits):
             train(net, recipe, generator)
+    net = folded(net)
     test_images, test_labels = tensors(recipe, "test")
     metadata = {
         "name": name,
         "architecture": json.dumps(architecture(net)),
-        "input_shape": json.dumps([1, 28, 28]),
+        "input_shape": json.dumps(recipe.input_shape),
         "normalisation": json.dumps({"scale": 1 / recipe.divisor, "offset": 0.0}),
         "dataset": recipe.dataset,
         "accuracy": json.dumps(accuracy(net, test_images, test_labels)),

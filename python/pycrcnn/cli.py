@@ -36,6 +36,12 @@ class _Command:
 
 
 _COMMANDS = {
+    "compile": _Command("pycrcnn.commands.compile_command", "compile a model: the server's and the client's files"),
+    "keygen": _Command("pycrcnn.commands.keygen_command", "generate a client's keys"),
+    "encrypt": _Command("pycrcnn.commands.encrypt_command", "encrypt images"),
+    "run": _Command("pycrcnn.commands.run_command", "evaluate a program on encrypted images"),
+    "decrypt": _Command("pycrcnn.commands.decrypt_command", "decrypt answers"),
+    "explain": _Command("pycrcnn.commands.explain_command", "show the plan of a program and what it takes"),
     "demo": _Command("pycrcnn.demo", "classify real images, encrypted, and show what it costs"),
     "bench": _Command("pycrcnn.bench", "measure speed, memory and bytes, as JSON"),
     "datasets": _Command("pycrcnn.datasets_command", "say where the data sets are, or download them"),
@@ -60,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == called:
             module = cast(CommandModule, importlib.import_module(command.module))
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(call=module.run)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s")
     try:
-        return cast(int, arguments.run(arguments))
+        return cast(int, arguments.call(arguments))
     except (PyCrCNNError, OSError) as error:
         print(f"pycrcnn: {error}", file=sys.stderr)
         return 1

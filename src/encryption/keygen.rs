@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ring::automorphism::rotation_element;
 use crate::ring::{Automorphism, Residues};
 use crate::runtime::Cancellation;
-use crate::scheme::{Context, EvaluationKeys, Form, KeySwitchKey, ParmsId, SecretKey};
+use crate::scheme::{Context, EvaluationKeys, Form, KeySwitchKey, ParmsId, PublicKey, SecretKey};
 
 /// A fresh secret key: uniform in {-1, 0, 1}.
 ///
@@ -30,6 +30,28 @@ pub fn secret_key(context: &Context) -> Result<SecretKey> {
         row.copy_from_slice(&secret.residues(context, j, Form::Ntt));
     }
     Ok(SecretKey::from_data(context.key_parms_id(), data))
+}
+
+/// A public key for a secret one: (-(a s + e), a), uniform a, e with SEAL's distribution.
+///
+/// # Errors
+/// [`Error::ParametersMismatch`] where the key belongs to other parameters, [`Error::Entropy`].
+pub fn public_key(context: &Context, secret: &SecretKey) -> Result<PublicKey> {
+    let operand = Operand::secret(context, secret)?;
+    let (degree, primes) = (context.degree(), context.key_primes());
+    // The uniform polynomial will be public, the error must stay secret: two independent streams.
+    let mut uniform = Sampler::from_os()?;
+    let error = Small::error(degree, &mut Sampler::from_os()?);
+    let mut data = Residues::stale(2 * primes * degree);
+    let (first, second) = data.split_at_mut(primes * degree);
+    for (j, (b, a)) in first.chunks_exact_mut(degree).zip(second.chunks_exact_mut(degree)).enumerate() {
+        uniform.uniform(context.modulus(j), a);
+        b.copy_from_slice(a);
+        operand.multiply(context, j, b);
+        error.add_to(context, j, Form::Ntt, b);
+        context.tables()[j].kernels().negate_assign(b);
+    }
+    Ok(PublicKey { parms_id: context.key_parms_id(), data })
 }
 
 /// What an evaluation key is for.
@@ -220,7 +242,7 @@ impl SeededEvaluationKeys {
 mod tests {
     use super::*;
     use crate::encoding::CkksEncoder;
-    use crate::encryption::{Decryptor, SymmetricEncryptor};
+    use crate::encryption::{Decryptor, PublicEncryptor, SymmetricEncryptor};
     use crate::ring::primes;
     use crate::scheme::Parameters;
     use crate::seal::SealSession;
@@ -266,6 +288,23 @@ mod tests {
         assert_eq!(
             session.decrypt(&secret, &fresh).unwrap(),
             Decryptor::new(context.clone(), &secret).unwrap().decrypt(&fresh).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_a_public_key_encrypts_the_secret_key_decrypts() {
+        let context = context();
+        let secret = secret_key(&context).unwrap();
+        let public = public_key(&context, &secret).unwrap();
+        let bytes = wire::write_public_key(&context, &public, Compression::None).unwrap();
+        assert_eq!(wire::read_public_key(&context, &bytes, wire::Limits::CONTEXT).unwrap(), public);
+        let plaintext = CkksEncoder::new(context.clone()).unwrap().encode(&values(), SCALE, 3).unwrap();
+        let encrypted = PublicEncryptor::new(context.clone(), &public).unwrap().encrypt(&plaintext, None).unwrap();
+        close(&context, &secret, &encrypted, &values());
+        let session = SealSession::new(&context).unwrap();
+        assert_eq!(
+            session.decrypt(&secret, &encrypted).unwrap(),
+            Decryptor::new(context.clone(), &secret).unwrap().decrypt(&encrypted).unwrap()
         );
     }
 

@@ -28,7 +28,7 @@ use super::sampling::Seed;
 use super::seeded::{SeededCiphertexts, change_form};
 use crate::error::{Error, Result};
 use crate::ring::Residues;
-use crate::scheme::{Ciphertext, Context, Form, Scheme};
+use crate::scheme::{Ciphertext, Context, Form, Parameters, Scheme};
 
 const MAGIC: [u8; 8] = *b"pycrcnn\x01";
 /// Bytes before the shape.
@@ -70,6 +70,12 @@ impl Header {
     fn stride(&self, context: &Context) -> usize {
         (0..self.primes).map(|j| bits::packed_len(context.modulus(j), context.degree())).sum::<usize>() * self.stored()
     }
+}
+
+/// The packed bytes of one polynomial over the first `primes` data primes.
+pub fn polynomial_bytes(parameters: &Parameters, primes: usize) -> usize {
+    let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
+    parameters.data_moduli()[..primes].iter().map(bits).sum::<usize>() * parameters.degree() / 8
 }
 
 /// Packs ciphertexts of one size, level, form and scale.

@@ -21,6 +21,7 @@ pub mod model;
 pub mod quantize;
 pub mod ranges;
 pub mod simulate;
+mod written;
 
 pub use activation::Activation;
 pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d, Span};

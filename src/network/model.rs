@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::activation::Activation;
 use super::affine::AffineMap;
+use super::written::WrittenNetwork;
 use crate::error::{Error, Result};
 
 /// What a layer does.
@@ -131,7 +133,8 @@ fn check_chain(layers: &[Layer], input_shape: &[usize], nesting: usize) -> Resul
 }
 
 /// A chain of layers whose shapes fit together.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenNetwork", into = "WrittenNetwork")]
 pub struct Network {
     input_shape: Vec<usize>,
     layers: Vec<Layer>,

@@ -6,10 +6,20 @@
 //! | [`layer`] | the same, one layer at a time, in every encoding of single numbers |
 //! | [`batched`] | one value of up to N/2 images in a ciphertext, CKKS with integer weights |
 //!
+//! [`NormalForm`] is what the CKKS layouts compile; [`envelope`] is what stands around programs as files.
+//!
 //! A program knows the network's weights and the public parameters; it holds no key.
 
 pub mod alternation;
 pub mod batched;
+pub mod envelope;
 pub mod layer;
+mod noise;
+mod normal_form;
 pub mod packed;
 pub mod per_value;
+
+pub use normal_form::NormalForm;
+
+/// Simulated answers by which errors are predicted.
+pub const SAMPLES: usize = 128;

@@ -1,11 +1,14 @@
 //! Encryption, decryption, noise budget, for lists.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use super::context::Context;
 use super::keys::{PublicKey, SecretKey};
 use super::values::{Ciphertext, Plaintext};
 use super::work;
+use crate::client;
 use crate::encryption::{Decryptor, PublicEncryptor, SymmetricEncryptor};
 use crate::error::Result;
 use crate::evaluator::batch;
@@ -16,6 +19,32 @@ use crate::scheme;
 pub enum EncryptionKey<'py> {
     Secret(PyRef<'py, SecretKey>),
     Public(PyRef<'py, PublicKey>),
+}
+
+impl EncryptionKey<'_> {
+    /// The key for use without the GIL.
+    pub fn shared(&self) -> SharedKey {
+        match self {
+            Self::Secret(key) => SharedKey::Secret(key.inner.clone()),
+            Self::Public(key) => SharedKey::Public(key.inner.clone()),
+        }
+    }
+}
+
+/// An [`EncryptionKey`] that threads share.
+pub enum SharedKey {
+    Secret(Arc<scheme::SecretKey>),
+    Public(Arc<scheme::PublicKey>),
+}
+
+impl SharedKey {
+    /// The key as a client takes it.
+    pub fn borrowed(&self) -> client::EncryptionKey<'_> {
+        match self {
+            Self::Secret(key) => client::EncryptionKey::Secret(key),
+            Self::Public(key) => client::EncryptionKey::Public(key),
+        }
+    }
 }
 
 /// Encrypts plaintexts.
@@ -30,16 +59,11 @@ pub fn encrypt(
 ) -> PyResult<Vec<Ciphertext>> {
     let plaintexts: Vec<scheme::Plaintext> = plaintexts.iter().map(|p| (*p.inner).clone()).collect();
     let context = context.inner.clone();
-    let ciphertexts = match key {
-        EncryptionKey::Secret(key) => {
-            let key = key.inner.clone();
-            work::run(py, threads, |c| SymmetricEncryptor::new(context, &key)?.encrypt_all(&plaintexts, None, c))?
-        }
-        EncryptionKey::Public(key) => {
-            let key = key.inner.clone();
-            work::run(py, threads, |c| PublicEncryptor::new(context, &key)?.encrypt_all(&plaintexts, None, c))?
-        }
-    };
+    let key = key.shared();
+    let ciphertexts = work::run(py, threads, |cancellation| match &key {
+        SharedKey::Secret(key) => SymmetricEncryptor::new(context, key)?.encrypt_all(&plaintexts, None, cancellation),
+        SharedKey::Public(key) => PublicEncryptor::new(context, key)?.encrypt_all(&plaintexts, None, cancellation),
+    })?;
     Ok(ciphertexts.into_iter().map(Into::into).collect())
 }
 

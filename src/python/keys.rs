@@ -103,6 +103,12 @@ impl EvaluationKeys {
     }
 }
 
+impl PublicKey {
+    pub fn new(key: scheme::PublicKey, context: &Arc<scheme::Context>) -> Self {
+        Self { inner: Arc::new(key), context: context.clone() }
+    }
+}
+
 /// A new secret key and a public key for it.
 #[pyfunction]
 pub fn generate_keys(py: Python<'_>, context: &Context) -> PyResult<(SecretKey, PublicKey)> {

@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 
 mod affine;
 mod affine_map;
+mod batched;
 mod benchmark;
+mod client;
 mod context;
 mod encoders;
 mod encryption;
@@ -17,7 +19,7 @@ mod evaluator;
 mod keys;
 mod network;
 mod packed;
-mod programs;
+mod per_value;
 mod values;
 mod work;
 
@@ -28,7 +30,11 @@ mod _native {
     #[pymodule_export]
     use super::affine_map::AffineMap;
     #[pymodule_export]
+    use super::batched::BatchedProgram;
+    #[pymodule_export]
     use super::benchmark::{backend, bench_kernels};
+    #[pymodule_export]
+    use super::client::Client;
     #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
     #[pymodule_export]
@@ -40,11 +46,11 @@ mod _native {
     #[pymodule_export]
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
     #[pymodule_export]
-    use super::network::Network;
+    use super::network::{Network, NormalForm};
     #[pymodule_export]
-    use super::packed::{PackedClient, PackedKeys, PackedProgram};
+    use super::packed::{PackedKeys, PackedProgram};
     #[pymodule_export]
-    use super::programs::{BatchedProgram, PerValueProgram};
+    use super::per_value::PerValueProgram;
     #[pymodule_export]
     use super::values::{Ciphertext, Plaintext};
 }

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::affine_map::AffineMap;
 use super::work;
 use crate::network::{self, Activation, Layer, MAX_NESTING};
+use crate::plan;
+use crate::plan::envelope::{self, Kind};
+use crate::protocol::LIMIT;
 
 /// The layers of a branch, each a name and what [`Operation`] reads: unread, so that reading goes no deeper than asked.
 type Branch<'py> = Vec<(String, Bound<'py, PyAny>)>;
@@ -40,6 +44,36 @@ fn read(chain: Branch<'_>, nesting: usize) -> PyResult<Vec<Layer>> {
     chain.into_iter().map(layer).collect()
 }
 
+/// A network as the CKKS layouts compile it, with the ranges of its values.
+#[pyclass(frozen, module = "pycrcnn._native")]
+pub struct NormalForm {
+    pub inner: Arc<plan::NormalForm>,
+}
+
+#[pymethods]
+impl NormalForm {
+    /// The normal form of a network; `examples` are flattened images by which the ranges of values are known.
+    #[new]
+    #[pyo3(signature = (network, examples, threads=0))]
+    fn new(py: Python<'_>, network: &Network, examples: PyReadonlyArray1<'_, f64>, threads: usize) -> PyResult<Self> {
+        let examples = examples.as_slice()?;
+        let inner = work::run(py, threads, |_| plan::NormalForm::new(&network.inner, examples))?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Squares one after the other.
+    #[getter]
+    fn squares(&self) -> usize {
+        self.inner.maps().len() - 1
+    }
+
+    /// The largest magnitude of the input and of each map's output.
+    #[getter]
+    fn ranges(&self) -> Vec<f64> {
+        [self.inner.input_range()].iter().chain(self.inner.ranges()).copied().collect()
+    }
+}
+
 /// A chain of affine maps, polynomials and residual blocks.
 #[pyclass(frozen, module = "pycrcnn._native")]
 pub struct Network {
@@ -54,6 +88,17 @@ impl Network {
     fn new(input_shape: Vec<usize>, layers: Branch<'_>) -> PyResult<Self> {
         let layers = read(layers, 0)?;
         Ok(Self { inner: Arc::new(network::Network::new(&input_shape, layers)?) })
+    }
+
+    /// A network from its bytes.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        Ok(Self { inner: Arc::new(py.detach(|| envelope::open(Kind::Network, data, LIMIT))?) })
+    }
+
+    /// The network as bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| envelope::seal(Kind::Network, &*self.inner)))
     }
 
     /// The shape of one image.

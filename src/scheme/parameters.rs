@@ -1,6 +1,7 @@
 //! Encryption parameters, and their identity as SEAL computes it.
 
 use blake2::digest::{Update, VariableOutput};
+use serde::{Deserialize, Serialize};
 
 use super::security;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::ring::{Modulus, primes};
 pub type ParmsId = [u64; 4];
 
 /// The homomorphic encryption scheme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scheme {
     /// exact integers modulo t (Brakerski, Fan-Vercauteren)
     Bfv,
@@ -31,13 +32,36 @@ impl Scheme {
 /// Degree, coefficient modulus and plaintext modulus of a BFV or CKKS instance.
 ///
 /// A ciphertext lives at a *level*: level l has the first l + 1 data primes (SEAL's chain index).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Parameters {
     scheme: Scheme,
     degree: usize,
     moduli: Vec<u64>,
     key_switching: bool,
     plain_modulus: u64,
+}
+
+/// [`Parameters`] as they are written to files; reading checks them.
+#[derive(Deserialize)]
+struct Written {
+    scheme: Scheme,
+    degree: usize,
+    moduli: Vec<u64>,
+    key_switching: bool,
+    plain_modulus: u64,
+}
+
+impl TryFrom<Written> for Parameters {
+    type Error = Error;
+
+    fn try_from(written: Written) -> Result<Self> {
+        let Written { scheme, degree, moduli, key_switching, plain_modulus } = written;
+        match scheme {
+            Scheme::Bfv => Self::bfv(degree, moduli, key_switching, plain_modulus),
+            Scheme::Ckks => Self::ckks(degree, moduli, key_switching),
+        }
+    }
 }
 
 impl Parameters {

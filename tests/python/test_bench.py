@@ -29,7 +29,7 @@ COMMON = {
     "peak_rss_mb",
     "max_error",
 }
-TIMES = ("keygen_s", "encrypt_s", "unpack_s", "evaluate_s", "decrypt_s")
+TIMES = ("keygen_s", "encrypt_s", "evaluate_s", "decrypt_s")
 
 
 def bench(tmp_path: Path, *arguments: str) -> Any:

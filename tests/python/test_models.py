@@ -9,11 +9,14 @@ from pycrcnn import datasets, models
 from pycrcnn.errors import FormatError, InvalidValueError, ShapeError
 
 GOALS = {
+    "fashion-cifar": 0.88,
     "fashion-5layer": 0.80,
     "fashion-5layer-plain": 0.80,
     "fashion-6layer": 0.765,
     "fashion-6layer-plain": 0.80,
     "mnist-cryptonets": 0.985,
+    "mnist-lenet1": 0.985,
+    "mnist-lenet5": 0.99,
 }
 
 
@@ -65,8 +68,18 @@ def test_normalise_takes_one_image_or_many():
     pixels = np.full((3, 28, 28), 255, np.uint8)
     np.testing.assert_array_equal(model.normalise(pixels), np.full((3, 1, 28, 28), 255 / 256))
     assert model.normalise(pixels[0]).shape == (1, 1, 28, 28)
-    with pytest.raises(ShapeError, match=r"takes images of shape \[n, 28, 28\], got \[3, 27, 28\]"):
-        model.normalise(pixels[:, 1:])
+    with pytest.raises(ShapeError, match=r"takes images of shape \[n, 28, 28\], got \[3, 29, 28\]"):
+        model.normalise(np.zeros((3, 29, 28)))
+
+
+def test_normalise_places_images_in_the_middle_of_every_channel():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 28, 28))
+    placed = models.load("fashion-cifar").normalise(pixels)
+    assert placed.shape == (2, 3, 32, 32)
+    for channel in range(3):
+        np.testing.assert_allclose(placed[:, channel, 2:30, 2:30], pixels / 255, rtol=1e-15)
+    placed[:, :, 2:30, 2:30] = 0
+    assert not placed.any()
 
 
 def test_unknown_model():

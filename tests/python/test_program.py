@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pycrcnn.errors import (
     InvalidTypeError,
     InvalidValueError,
     KeyMismatchError,
+    MissingKeyError,
     NoiseBudgetError,
     OperandError,
     ParameterError,
@@ -31,7 +33,7 @@ from pycrcnn.errors import (
     ShapeError,
     UnsupportedError,
 )
-from pycrcnn.program import Answer, EncryptedImages, FractionalParameters, Keys, Program
+from pycrcnn.program import Answer, Client, EncryptedImages, EvaluationKeys, FractionalParameters, Keys, Program
 
 SHAPE = (1, 6, 6)
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, *SHAPE))
@@ -51,7 +53,11 @@ def small_network(seed: int = 1) -> Layers:
 
 def batched(layers: Any = None, **options: Any) -> Program:
     layers = small_network() if layers is None else layers
-    return pycrcnn.compile(layers, **{"input_shape": SHAPE, "calibration": IMAGES, **options})
+    return pycrcnn.compile(layers, **{"input_shape": SHAPE, "calibration": IMAGES, "layout": "batched", **options})
+
+
+def packed(layers: Any = None, **options: Any) -> Program:
+    return batched(layers, **{"layout": "packed", **options})
 
 
 def per_value(layers: Any = None, **options: Any) -> Program:
@@ -59,7 +65,7 @@ def per_value(layers: Any = None, **options: Any) -> Program:
     return pycrcnn.compile(layers, **{"input_shape": SHAPE, "layout": "per-value", **options})
 
 
-COMPILE: dict[str, Callable[..., Program]] = {"batched": batched, "per-value": per_value}
+COMPILE: dict[str, Callable[..., Program]] = {"packed": packed, "batched": batched, "per-value": per_value}
 
 
 @pytest.fixture(scope="module", params=list(COMPILE))
@@ -80,10 +86,11 @@ def largest_error(program: Program, images: Any) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", ["fashion-5layer", "fashion-6layer", "mnist-cryptonets"])
-def test_shipped_models_batched(name: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("layout", ["packed", "batched"])
+def test_shipped_models(name: str, layout: Literal["packed", "batched"], rng: np.random.Generator) -> None:
     model = models.load(name)
     images = model.normalise(rng.integers(0, 256, (5, 28, 28)))
-    program = pycrcnn.compile(model, calibration=images, precision=12)
+    program = pycrcnn.compile(model, layout=layout, calibration=images, precision=12)
     error, largest = largest_error(program, images)
     assert error < 2**-9 * largest
 
@@ -107,9 +114,8 @@ def test_every_slot_answers_for_its_own_image(rng: np.random.Generator) -> None:
 
 
 def test_more_images_than_fit_one_run(rng: np.random.Generator) -> None:
-    program = pycrcnn.compile(
-        [{"type": "linear", "weight": rng.normal(size=(2, 3))}], (3,), calibration=rng.normal(size=(4, 3))
-    )
+    layers = [{"type": "linear", "weight": rng.normal(size=(2, 3))}]
+    program = pycrcnn.compile(layers, (3,), layout="batched", calibration=rng.normal(size=(4, 3)))
     images = rng.uniform(-1, 1, (2 * program.capacity + 3, 3))
     keys = program.keygen()
     encrypted = keys.encrypt(images)
@@ -162,7 +168,7 @@ def test_keys_are_neither_shown_nor_pickled(both: tuple[Program, Keys]) -> None:
 
 def test_a_program_reaches_no_secret_key(both: tuple[Program, Keys]) -> None:
     program, keys = both
-    program.run(keys.encrypt(IMAGES))
+    program.run(keys.encrypt(IMAGES), keys.evaluation)
     seen: dict[int, Any] = {}
 
     def walk(value: Any) -> None:
@@ -177,14 +183,14 @@ def test_a_program_reaches_no_secret_key(both: tuple[Program, Keys]) -> None:
 
     walk(program)
     assert {type(value) for value in seen.values()} >= {Program, _native.Network, _native.Context, type(program.native)}
-    with pytest.raises(UnsupportedError, match="compile it where it runs"):
+    with pytest.raises(UnsupportedError, match="to_bytes"):
         pickle.dumps(program)
 
 
 def test_ciphertexts_are_no_arrays_and_print_short(both: tuple[Program, Keys]) -> None:
     program, keys = both
     images = keys.encrypt(IMAGES)
-    answer = program.run(images)
+    answer = program.run(images, keys.evaluation)
     assert (repr(images), repr(answer)) == ("EncryptedImages(images=3)", "Answer(images=3)")
     assert pickle.loads(pickle.dumps(answer)) == answer
     for encrypted in (images, answer):
@@ -242,8 +248,6 @@ CONV = {"type": "conv2d", "weight": np.ones((1, 1, 2, 2))}
         ([{"type": "flatten"}, {"type": "avg_pool2d", "kernel": 2}], ShapeError, "1 avg_pool2d takes images"),
         ([{"type": "linear", "weight": np.ones((2, 36))}], ShapeError, "put a flatten layer before it"),
         ([{"type": "flatten"}, {"type": "linear", "weight": np.ones((2, 35))}], ShapeError, "layer 1 linear takes"),
-        ([{"type": "square"}] * 4, UnsupportedError, "4 squares"),
-        ([{"type": "square"}] * 70, UnsupportedError, "70 squares"),
     ],
 )
 @pytest.mark.parametrize("layout", COMPILE)
@@ -253,10 +257,18 @@ def test_networks_that_cannot_be_compiled(layout: str, layers: Any, error: type[
         make()
 
 
+@pytest.mark.parametrize("layout", COMPILE)
+def test_networks_with_too_many_squares(layout: str) -> None:
+    message = "71 affine maps with squares between them" if layout == "packed" else "70 squares"
+    with pytest.raises(UnsupportedError, match=message):
+        COMPILE[layout]([{"type": "square"}] * 70)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"layout": "packed"}, InvalidValueError, "choose 'batched' or 'per-value'"),
+        ({"layout": "slots"}, InvalidValueError, "choose 'auto', 'packed', 'batched' or 'per-value'"),
+        ({"batch": 0}, InvalidValueError, "batch = 0"),
         ({"input_shape": None}, InvalidValueError, r"such as \(1, 28, 28\)"),
         ({"input_shape": 6}, InvalidTypeError, r"such as \(1, 28, 28\)"),
         ({"input_shape": "166"}, InvalidTypeError, r"such as \(1, 28, 28\)"),
@@ -283,7 +295,6 @@ def test_arguments_of_every_layout(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"calibration": None}, InvalidValueError, "needs example images"),
         ({"calibration": IMAGES[0]}, ShapeError, r"\[n, 1, 6, 6\]"),
         ({"calibration": IMAGES[:0]}, ShapeError, r"\[n, 1, 6, 6\]"),
         ({"calibration": IMAGES * np.nan}, EncodingError, "clean the data"),
@@ -356,7 +367,7 @@ def test_other_real_dtypes_are_taken(both: tuple[Program, Keys]) -> None:
     program, keys = both
     for dtype in (bool, np.uint8, np.int16, np.float32, ">f8"):
         images = (IMAGES > 0.5).astype(dtype)[:1, :, ::-1]
-        decrypted = keys.decrypt(program.run(keys.encrypt(images)))
+        decrypted = keys.decrypt(program.run(keys.encrypt(images), keys.evaluation))
         np.testing.assert_allclose(decrypted, program.predict(np.array(images, float)), rtol=0, atol=0.05)
 
 
@@ -368,10 +379,10 @@ def damaged(part: bytes) -> list[bytes]:
 def test_damaged_bytes(both: tuple[Program, Keys]) -> None:
     program, keys = both
     images = keys.encrypt(IMAGES)
-    answer = program.run(images)
+    answer = program.run(images, keys.evaluation)
     for part in damaged(images.parts[0]):
         with pytest.raises(FormatError, match=r"(?s)malformed.*(checksum|bytes)"):
-            program.run(EncryptedImages((part, *images.parts[1:]), 3))
+            program.run(EncryptedImages((part, *images.parts[1:]), 3), keys.evaluation)
     for part in damaged(answer.parts[0]):
         with pytest.raises(FormatError, match=r"(?s)malformed.*(checksum|bytes)"):
             keys.decrypt(Answer((part, *answer.parts[1:]), 3))
@@ -380,10 +391,10 @@ def test_damaged_bytes(both: tuple[Program, Keys]) -> None:
 def test_things_that_are_no_ciphertexts(both: tuple[Program, Keys]) -> None:
     program, keys = both
     images = keys.encrypt(IMAGES)
-    answer = program.run(images)
+    answer = program.run(images, keys.evaluation)
     for value in (IMAGES, images.parts[0], images.parts, None, answer):
         with pytest.raises(InvalidTypeError, match=r"keys\.encrypt"):
-            program.run(value)  # type: ignore[arg-type]
+            program.run(value, keys.evaluation)  # type: ignore[arg-type]
     for value in (IMAGES, answer.parts[0], answer.parts, None, images):
         with pytest.raises(InvalidTypeError, match=r"program\.run"):
             keys.decrypt(value)  # type: ignore[arg-type]
@@ -399,7 +410,7 @@ def test_things_that_are_no_ciphertexts(both: tuple[Program, Keys]) -> None:
         with pytest.raises(error):
             keys.decrypt(Answer(parts, count))  # type: ignore[arg-type]
         with pytest.raises(error):
-            program.run(EncryptedImages(parts, count))  # type: ignore[arg-type]
+            program.run(EncryptedImages(parts, count), keys.evaluation)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", COMPILE)
@@ -408,11 +419,11 @@ def test_programs_and_keys_of_others(layout: str) -> None:
     keys, other_keys = program.keygen(), other.keygen()
     # The same parameters with another network, or other parameters.
     with pytest.raises((KeyMismatchError, FormatError), match="other encryption parameters|another program"):
-        keys.decrypt(other.run(other_keys.encrypt(IMAGES[:1])))
+        keys.decrypt(other.run(other_keys.encrypt(IMAGES[:1]), other_keys.evaluation))
     # An answer, taken for images.
-    answer = program.run(keys.encrypt(IMAGES[:1]))
-    with pytest.raises((OperandError, ShapeError), match="scales differ|ciphertexts"):
-        program.run(EncryptedImages(answer.parts, 1))
+    answer = program.run(keys.encrypt(IMAGES[:1]), keys.evaluation)
+    with pytest.raises((OperandError, ShapeError), match="differ|ciphertext"):
+        program.run(EncryptedImages(answer.parts, 1), keys.evaluation)
     # The right parameters, but another key.
     with pytest.raises(NoiseBudgetError):
         program.keygen().decrypt(answer)
@@ -420,15 +431,135 @@ def test_programs_and_keys_of_others(layout: str) -> None:
     strange = COMPILE["per-value" if layout == "batched" else "batched"]()
     strange_keys = strange.keygen()
     for mixed in (
-        lambda: Keys(program, strange_keys.secret).encrypt(IMAGES[:1]),
-        lambda: Keys(program, strange_keys.secret).decrypt(answer),
-        lambda: program.run(strange_keys.encrypt(IMAGES[:1])),
-        lambda: keys.decrypt(strange.run(strange_keys.encrypt(IMAGES[:1]))),
+        lambda: dataclasses.replace(keys, secret=strange_keys.secret).encrypt(IMAGES[:1]),
+        lambda: dataclasses.replace(keys, secret=strange_keys.secret).decrypt(answer),
+        lambda: program.run(strange_keys.encrypt(IMAGES[:1]), keys.evaluation),
+        lambda: keys.decrypt(strange.run(strange_keys.encrypt(IMAGES[:1]), strange_keys.evaluation)),
     ):
-        with pytest.raises(KeyMismatchError, match="other encryption parameters"):
+        with pytest.raises(KeyMismatchError, match="other encryption parameters|another program"):
             mixed()
-    with pytest.raises(InvalidValueError, match="'clear' or 'encrypted'"):
+    with pytest.raises(InvalidValueError, match="'clear', 'simulate' or 'encrypted'"):
         program.predict(IMAGES, mode="simulated")  # type: ignore[arg-type]
+
+
+# Files.
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+def test_programs_clients_and_keys_come_back_from_files(layout: str, tmp_path: Path) -> None:
+    head = [] if layout == "per-value" else [{"type": "softmax"}]
+    program = COMPILE[layout]([*small_network(), *head])
+    program.save(tmp_path / "program")
+    program.client.save(tmp_path / "client")
+    server, client = Program.load(tmp_path / "program"), Client.load(tmp_path / "client")
+    client.keygen().save(tmp_path / "keys")
+    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["evaluation.key", "public.key", "secret.key"]
+    assert (tmp_path / "keys" / "secret.key").stat().st_mode & 0o777 == 0o600
+    keys = Keys.load(client, tmp_path / "keys")
+    for encrypt in (keys.encrypt, keys.public.encrypt):
+        encrypt(IMAGES).save(tmp_path / "images")
+        answer = server.run(
+            EncryptedImages.load(tmp_path / "images"), EvaluationKeys.load(tmp_path / "keys" / "evaluation.key")
+        )
+        answer.save(tmp_path / "answer")
+        decrypted = keys.decrypt(Answer.load(tmp_path / "answer"))
+        np.testing.assert_allclose(decrypted, program.predict(IMAGES), rtol=0, atol=0.05)
+    np.testing.assert_array_equal(server.predict(IMAGES), program.predict(IMAGES))
+    assert server.error == program.error
+    assert server.explain().degree == program.context.degree
+    # No weight is in what the client holds.
+    weights = b"".join(np.asarray(layer["weight"]).tobytes() for layer in small_network() if "weight" in layer)
+    assert len((tmp_path / "client").read_bytes()) < 2000
+    assert weights[:8] not in (tmp_path / "client").read_bytes()
+    for path, read in [
+        ("program", Program.load),
+        ("client", Client.load),
+        ("images", EncryptedImages.load),
+        ("keys/evaluation.key", EvaluationKeys.load),
+    ]:
+        data = (tmp_path / path).read_bytes()
+        for broken in (b"", data[:10], b"x" + data[1:], data[:7] + b"\x09" + data[8:]):
+            (tmp_path / "broken").write_bytes(broken)
+            with pytest.raises(FormatError):
+                read(tmp_path / "broken")
+    with pytest.raises(FormatError):
+        Program.load(tmp_path / "client")
+    other = COMPILE[layout](small_network(seed=2)).client
+    with pytest.raises(KeyMismatchError, match="another program"):
+        Keys.load(other, tmp_path / "keys")
+
+
+def test_packed_programs_need_their_own_keys() -> None:
+    program, other = packed(), packed(small_network(seed=2))
+    keys = program.keygen()
+    images = keys.encrypt(IMAGES)
+    with pytest.raises(MissingKeyError, match=r"give keys\.evaluation"):
+        program.run(images)
+    with pytest.raises(KeyMismatchError, match="another program"):
+        program.run(images, other.keygen().evaluation)
+    with pytest.raises(KeyMismatchError, match="another program"):
+        other.run(images, other.keygen().evaluation)
+    with pytest.raises(InvalidTypeError, match=r"keys\.evaluation"):
+        program.run(images, keys)  # type: ignore[arg-type]
+    none = EvaluationKeys(b"", program.client.native.program)
+    with pytest.raises(FormatError, match="no evaluation keys"):
+        program.run(images, none)
+    forged = EvaluationKeys(other.keygen().evaluation.data, program.client.native.program)
+    try:
+        wrong = keys.decrypt(program.run(images, forged))  # keys under another secret
+    except PyCrCNNError:
+        pass
+    else:
+        assert np.abs(wrong - program.predict(IMAGES)).max() > 1
+
+
+# Choices.
+
+
+def test_auto_takes_the_packed_layout_for_one_image_and_the_batched_one_for_thousands() -> None:
+    model = models.load("fashion-5layer")
+    assert pycrcnn.compile(model).layout == "packed"
+    assert pycrcnn.compile(model, batch=100_000).layout == "batched"
+    with pytest.warns(SecurityWarning):
+        assert pycrcnn.compile(model, parameters=FractionalParameters()).layout == "per-value"
+
+
+def test_several_images_share_a_ciphertext(rng: np.random.Generator) -> None:
+    program = packed(batch=4)
+    assert program.capacity > 1
+    images = rng.uniform(0, 1, (2 * program.capacity - 1, *SHAPE))
+    error, _ = largest_error(program, images)
+    assert error <= program.error
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+def test_simulated_answers_are_as_far_off_as_encrypted_ones(layout: str) -> None:
+    program = COMPILE[layout]()
+    clear = program.predict(IMAGES)
+    simulated = np.abs(program.predict(IMAGES, mode="simulate") - clear).max()
+    encrypted = np.abs(program.predict(IMAGES, mode="encrypted") - clear).max()
+    if layout == "per-value":
+        assert simulated == encrypted  # exact in both
+    else:
+        assert simulated <= program.error
+        assert encrypted <= program.error
+
+
+def test_explanations_are_shown_and_are_data() -> None:
+    for layout, make in COMPILE.items():
+        program = make()
+        explanation = program.explain()
+        data = json.loads(json.dumps(explanation.as_dict()))
+        assert data["layout"] == layout
+        assert data["degree"] == program.context.degree
+        assert str(explanation.degree) in str(explanation)
+        assert "<table>" in explanation._repr_html_()
+        keys = program.keygen()
+        images = keys.encrypt(IMAGES[: program.capacity])
+        answer = program.run(images, keys.evaluation)
+        for size, predicted in [(images.nbytes, explanation.bytes_up), (answer.nbytes, explanation.bytes_down)]:
+            assert predicted * len(images.parts) <= size <= 1.05 * predicted * len(images.parts) + 200
+        assert abs(keys.evaluation.nbytes - explanation.key_bytes) <= 0.05 * explanation.key_bytes + 200
 
 
 # Wrong answers are detected where the secret key is.
@@ -468,16 +599,14 @@ import json, pathlib, sys, warnings
 import numpy as np
 warnings.simplefilter("ignore")
 sys.path.insert(0, sys.argv[1])
-from pycrcnn import _native
 from pycrcnn.program import EncryptedImages, Keys
 from test_program import COMPILE, IMAGES
 for layout, compile in COMPILE.items():
     directory = pathlib.Path(sys.argv[2])
     program = compile()
-    keys = Keys(program, _native.SecretKey.from_bytes(program.context, (directory / f"{layout}-key").read_bytes()))
-    parts = tuple(path.read_bytes() for path in sorted(directory.glob(f"{layout}-image-*")))
-    answer = keys.decrypt(program.run(EncryptedImages(parts, len(IMAGES))))
-    own = keys.decrypt(program.run(keys.encrypt(IMAGES)))
+    keys = Keys.load(program.client, directory / layout)
+    answer = keys.decrypt(program.run(EncryptedImages.load(directory / f"{layout}.images"), keys.evaluation))
+    own = keys.decrypt(program.run(keys.encrypt(IMAGES), keys.evaluation))
     assert np.abs(own - answer).max() < 0.05
     print(json.dumps(answer.tolist()))
 """
@@ -495,10 +624,9 @@ def test_every_backend_gives_the_same_answers(tmp_path: Path) -> None:
         program = make()
         keys = program.keygen()
         images = keys.encrypt(IMAGES)
-        (tmp_path / f"{layout}-key").write_bytes(keys.secret.to_secret_bytes())
-        for i, part in enumerate(images.parts):
-            (tmp_path / f"{layout}-image-{i}").write_bytes(part)
-        expected[layout] = keys.decrypt(program.run(images))
+        keys.save(tmp_path / layout)
+        images.save(tmp_path / f"{layout}.images")
+        expected[layout] = keys.decrypt(program.run(images, keys.evaluation))
     for backend in ("portable", "avx2", "avx512"):
         child = run_child(backend, str(tmp_path))
         if "is not available" in child.stderr and backend != "portable":

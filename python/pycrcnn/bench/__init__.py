@@ -16,16 +16,19 @@ __all__ = ["add_arguments", "run"]
 
 _BENCHES = {
     "per-value": "one image, one value a ciphertext, BFV with the paper's encoding",
+    "latency": "one image, all of it in one ciphertext, CKKS",
     "batched": "as many images as a ciphertext has slots, CKKS",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
 }
-_MODULES = {"per-value": "per_value", "batched": "batched", "kernels": "kernels"}
+_MODULES = {"per-value": "per_value", "latency": "latency", "batched": "batched", "kernels": "kernels"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("name", choices=_BENCHES, help="; ".join(f"{name}: {text}" for name, text in _BENCHES.items()))
-    parser.add_argument("--network", default="5layer", help="5layer (default), 6layer or cryptonets")
+    parser.add_argument(
+        "--network", default="5layer", help="5layer (default), 6layer, cryptonets, lenet1, lenet5 or cifar"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of every call; 0 for all cores (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs (default: 5)")
     parser.add_argument("--json", type=Path, help="write the results to this file")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from pycrcnn import _native, datasets
+from pycrcnn import datasets
 from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
-from pycrcnn.program import Answer, compile  # noqa: A004
+from pycrcnn.program import compile  # noqa: A004
 
 __all__ = ["measure"]
 
@@ -19,16 +19,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model, threads = network(arguments.network), arguments.threads
     examples, _ = datasets.load(model.dataset, "train")
     program = compile(model, layout="batched", calibration=model.normalise(examples[:2000]), threads=threads)
-    native = cast(_native.BatchedProgram, program.native)
     pixels, labels = datasets.load(model.dataset, "test")
     count = min(program.capacity, len(pixels))
     images, labels = model.normalise(pixels[:count]), labels[:count]
     keygen, keys = timed(arguments.repeats, program.keygen)
     encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(images))
-    unpack, ciphertexts = timed(1, lambda: native.unpack(encrypted.parts[0], threads))
-    evaluate, answers = timed(arguments.repeats, lambda: native.run(ciphertexts, threads))
-    packed = Answer((native.pack(answers, threads),), count)
-    decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt(packed))
+    evaluate, answer = timed(arguments.repeats, lambda: program.run(encrypted))
+    decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt(answer))
     clear = program.predict(images)
     seconds = summary("evaluate_s", evaluate)
     return {
@@ -40,20 +37,19 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "n": program.context.degree,
             "q_bits": program.context.modulus_bits,
             "primes": [q.bit_length() for q in program.context.moduli],
-            "input_scale": native.input_scale,
+            "input_scale_bits": program.explain().input_scale_bits,
         },
         "security_bits": 128,
         **circumstances(threads),
         "images": count,
         **summary("keygen_s", keygen),
         **summary("encrypt_s", encrypt),
-        **summary("unpack_s", unpack),
         **seconds,
         **summary("decrypt_s", decrypt),
         "images_per_s": count / seconds["evaluate_s"],
         "client_ms_per_image": 1e3 * (sorted(encrypt)[len(encrypt) // 2] + sorted(decrypt)[len(decrypt) // 2]) / count,
         "bytes_up": encrypted.nbytes,
-        "bytes_down": packed.nbytes,
+        "bytes_down": answer.nbytes,
         "bytes_keys": 0,
         "peak_rss_mb": peak_rss_mb(),
         "max_error": float(np.abs(logits - clear).max()),

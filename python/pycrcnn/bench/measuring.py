@@ -15,7 +15,14 @@ from pycrcnn.errors import InvalidValueError
 
 __all__ = ["circumstances", "network", "peak_rss_mb", "summary", "timed"]
 
-_NETWORKS = {"5layer": "fashion-5layer", "6layer": "fashion-6layer", "cryptonets": "mnist-cryptonets"}
+_NETWORKS = {
+    "5layer": "fashion-5layer",
+    "6layer": "fashion-6layer",
+    "cryptonets": "mnist-cryptonets",
+    "lenet1": "mnist-lenet1",
+    "lenet5": "mnist-lenet5",
+    "cifar": "fashion-cifar",
+}
 _Result = TypeVar("_Result")
 
 

@@ -28,15 +28,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     fused_native, layers_native = (cast(_native.PerValueProgram, program.native) for program in (fused, layers))
     keygen, keys = timed(arguments.repeats, fused.keygen)
     encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(image))
-    unpack, ciphertexts = timed(arguments.repeats, lambda: fused_native.unpack(encrypted.parts[0], threads))
-    evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(ciphertexts, threads))
-    evaluate, answer = timed(arguments.repeats, lambda: fused_native.run(ciphertexts, threads))
+    layers_images = layers_native.client().encrypt(keys.secret, image.reshape(-1), threads)
+    evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(layers_images, threads))
+    evaluate, answer = timed(arguments.repeats, lambda: fused.run(encrypted))
     seconds = summary("evaluate_s", evaluate)
-    packed = fused_native.pack(answer, threads)
-    decrypt, logits = timed(arguments.repeats, lambda: fused_native.decrypt(keys.secret, answer, threads))
-    clear = fused.predict(image)[0]
-    budgets = layers_native.noise_budgets(keys.secret, ciphertexts, threads)
-    fresh = min(_native.noise_budget(fused.context, keys.secret, ciphertexts, threads))
+    decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt(answer))
+    clear = fused.predict(image)
+    budgets = layers_native.noise_budgets(keys.secret, layers_images, threads)
     return {
         "name": "per-value",
         "network": arguments.network,
@@ -58,17 +56,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "images": 1,
         **summary("keygen_s", keygen),
         **summary("encrypt_s", encrypt),
-        **summary("unpack_s", unpack),
         **seconds,
         **summary("evaluate_layers_s", evaluate_layers),
         **summary("decrypt_s", decrypt),
         "images_per_s": 1 / seconds["evaluate_s"],
         "bytes_up": encrypted.nbytes,
-        "bytes_down": len(packed),
+        "bytes_down": answer.nbytes,
         "bytes_keys": 0,
         "peak_rss_mb": peak_rss_mb(),
         "max_error": float(np.abs(logits - clear).max()),
-        "budget_bits": {"fresh": fresh, **dict(budgets)},
+        "budget_bits": dict(budgets),
         "steps": fused_native.steps,
         "classes": {"true": int(labels[0]), "clear": int(clear.argmax()), "encrypted": int(logits.argmax())},
     }

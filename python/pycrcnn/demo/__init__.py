@@ -11,7 +11,7 @@ import argparse
 from pycrcnn.demo.measurement import measure
 from pycrcnn.demo.report import heading, section
 from pycrcnn.demo.subject import choose
-from pycrcnn.program import Layout
+from pycrcnn.program.program import Layout
 
 __all__ = ["add_arguments", "run"]
 

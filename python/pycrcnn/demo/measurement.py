@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pycrcnn import _native
 from pycrcnn.demo.subject import Subject
 from pycrcnn.errors import SecurityWarning
-from pycrcnn.program import Answer, FractionalParameters, Keys, Layout, Program, compile  # noqa: A004
+from pycrcnn.program import EncryptedImages, FractionalParameters, Keys, Program, compile  # noqa: A004
+from pycrcnn.program.program import Layout
 
 __all__ = ["SECURITY", "Measurement", "measure"]
 
@@ -41,8 +42,7 @@ class Measurement:
     clear, encrypted : ndarray of float64, shape [n, classes]
         The network's answers to the first n test images, in clear and decrypted.
     seconds : dict of str to float
-        ``keygen``, ``encrypt``, ``decrypt`` of the client, ``unpack``, ``evaluate``, ``pack`` of the server, each of
-        all images together.
+        ``keygen``, ``encrypt``, ``decrypt`` of the client, ``evaluate`` of the server, each of all images together.
     bytes_up, bytes_down : int
         What travelled.
     budget : tuple of int or None
@@ -76,7 +76,7 @@ class Measurement:
 
     @property
     def images_per_second(self) -> float:
-        """What the server evaluates, once the ciphertexts are unpacked."""
+        """What the server evaluates, from bytes to bytes."""
         return self.images / self.seconds["evaluate"]
 
     @property
@@ -118,17 +118,10 @@ def measure(subject: Subject, layout: Layout, images: int | None, threads: int) 
     question = _timed(seconds, "encrypt", client.encrypt, values)
 
     # The server: the program, which was compiled before there was a key, and the bytes that came.
-    native = program.native
-    inputs = [_timed(seconds, "unpack", native.unpack, part, threads) for part in question.parts]
-    outputs = [_timed(seconds, "evaluate", native.run, ciphertexts, threads) for ciphertexts in inputs]
-    answer = Answer(
-        tuple(_timed(seconds, "pack", native.pack, ciphertexts, threads) for ciphertexts in outputs), question.images
-    )
+    answer = _timed(seconds, "evaluate", program.run, question, client.evaluation)
 
     encrypted = _timed(seconds, "decrypt", client.decrypt, answer)
-    budget = None
-    if layout == "per-value":
-        budget = (_budget(client, inputs), _budget(client, outputs))
+    budget = _budget(program.native, client, question) if isinstance(program.native, _native.PerValueProgram) else None
     return Measurement(
         program=program,
         fractional=fractional,
@@ -157,10 +150,7 @@ def _timed(
     return result
 
 
-def _budget(client: Keys, images: list[list[_native.Ciphertext]]) -> int:
-    """Bits of noise budget of the worst ciphertext; only who has the secret key can tell."""
-    program = client.program
-    return min(
-        min(_native.noise_budget(program.context, client.secret, ciphertexts, program.threads))
-        for ciphertexts in images
-    )
+def _budget(native: _native.PerValueProgram, client: Keys, question: EncryptedImages) -> tuple[int, int]:
+    """Bits of noise budget of the worst ciphertext, fresh and in the answer: only who has the secret key can tell."""
+    steps = [native.noise_budgets(client.secret, part, client.client.threads) for part in question.parts]
+    return min(budgets[0][1] for budgets in steps), min(budgets[-1][1] for budgets in steps)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from dataclasses import fields
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +105,7 @@ def _summary(subject: Subject, measurement: Measurement) -> list[str]:
         fresh, left = measurement.budget
         lines += _row("noise", f"{left} bits of noise budget left of {fresh} fresh, in the worst ciphertext")
     lines += _row("client", _times(seconds, "keygen", "encrypt", "decrypt"))
-    lines += _row("server", _times(seconds, "unpack", "evaluate", "pack"))
+    lines += _row("server", _times(seconds, "evaluate"))
     if program.layout == "batched":
         client = 1e3 * (seconds["encrypt"] + seconds["decrypt"]) / count
         speed = f"{measurement.images_per_second:,.0f} images/s evaluated, {client:.2g} ms an image at the client"
@@ -128,8 +127,7 @@ def _parameters(measurement: Measurement) -> str:
     primes = " + ".join(str(q.bit_length()) for q in context.moduli)
     ring = f"m = {context.degree}, q of {context.modulus_bits} bits ({primes})"
     if fractional is None:
-        scale = cast(_native.BatchedProgram, measurement.program.native).input_scale
-        return f"CKKS, {ring}, input scale 2^{np.log2(scale):.1f}"
+        return f"CKKS, {ring}, input scale 2^{measurement.program.explain().input_scale_bits:.1f}"
     return (
         f"BFV, {ring}, p = {fractional.p}, fractional encoding in base {fractional.base} with "
         f"{fractional.integer_digits} + {fractional.fraction_digits} digits"

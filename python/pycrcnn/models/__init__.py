@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from pycrcnn.errors import FormatError, InvalidValueError, ShapeError
 
-__all__ = ["Layer", "Model", "load", "names", "read"]
+__all__ = ["Layer", "Model", "load", "names", "placed", "read"]
 
 _DIRECTORY = Path(__file__).parent
 
@@ -137,7 +137,8 @@ class Model:
         Parameters
         ----------
         images : array_like of numbers from 0 to 255
-            ``[n, height, width]``, as `pycrcnn.datasets.load` gives them, or one image ``[height, width]``.
+            ``[n, height, width]``, as `pycrcnn.datasets.load` gives them, or one image ``[height, width]``. Smaller
+            images than the network's stand in the middle of zeros; every channel gets the same.
 
         Returns
         -------
@@ -146,7 +147,7 @@ class Model:
         Raises
         ------
         ShapeError
-            The images do not have the network's height and width.
+            The images are larger than the network's.
 
         Examples
         --------
@@ -154,17 +155,37 @@ class Model:
         (2, 1, 28, 28)
         """
         pixels = np.asarray(images, dtype=np.float64)
-        if pixels.ndim not in (2, 3) or pixels.shape[-2:] != self.input_shape[1:]:
-            height, width = self.input_shape[1:]
+        height, width = self.input_shape[1:]
+        if pixels.ndim not in (2, 3) or pixels.shape[-2] > height or pixels.shape[-1] > width:
             raise ShapeError(f"{self.name} takes images of shape [n, {height}, {width}], got {list(pixels.shape)}")
-        return self.scale * pixels.reshape(-1, *self.input_shape) + self.offset
+        return self.scale * placed(pixels, self.input_shape) + self.offset
+
+
+def placed(images: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Images in the middle of zeros, the same in every channel.
+
+    Parameters
+    ----------
+    images : ndarray, shape [n, height, width] or [height, width]
+        At most as high and wide as `shape` says.
+    shape : tuple of int
+        Channels, height, width.
+
+    Returns
+    -------
+    ndarray, shape [n, channels, height, width]
+    """
+    batch = images.reshape(-1, 1, *images.shape[-2:])
+    margins = [(whole - part, part) for whole, part in zip(shape[1:], images.shape[-2:], strict=True)]
+    sides = [(margin // 2, margin - margin // 2) for margin, _ in margins]
+    return np.repeat(np.pad(batch, [(0, 0), (0, 0), *sides]), shape[0], axis=1)
 
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows; those that end in ``-plain`` cannot be evaluated on encrypted images.
 
-    >>> names()
-    ('fashion-5layer', 'fashion-5layer-plain', 'fashion-6layer', 'fashion-6layer-plain', 'mnist-cryptonets')
+    >>> names()  # doctest: +ELLIPSIS
+    ('fashion-5layer', ..., 'fashion-cifar', 'mnist-cryptonets', 'mnist-lenet1', 'mnist-lenet5')
     """
     return tuple(sorted(path.stem for path in _DIRECTORY.glob("*.safetensors")))
 

@@ -23,10 +23,12 @@ mod sum;
 mod window;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 pub use convolution::{Conv1d, Conv2d};
 pub use pooling::{Pool1d, Pool2d, Span};
 
+use super::written::WrittenMap;
 use crate::error::{Error, Result};
 use rows::Rows;
 
@@ -35,7 +37,8 @@ use rows::Rows;
 /// `W` is stored by rows in compressed form: row `r` (one flat output position) holds the entries
 /// `offsets[r]..offsets[r + 1]` of `columns` (flat input positions, strictly ascending) and `weights` (finite, never
 /// zero). Tensors are flattened in row-major (C) order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenMap")]
 pub struct AffineMap {
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,

@@ -4,14 +4,17 @@ use std::time::Instant;
 
 use super::cost::{Rates, Work};
 use super::plan::{Plan, Step};
+use crate::encryption::transport::polynomial_bytes;
 use crate::error::Result;
 use crate::ring::{Modulus, NttTable};
 
 /// What one step does, and what it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
-    /// `sum`, `linear` or `square`
-    pub kind: &'static str,
+    /// `sum`, `square`, or `linear` with the shape of the matrix
+    pub kind: String,
+    /// where values lie after it
+    pub layout: String,
     /// primes of its input
     pub primes: usize,
     /// bits of the scale of its output
@@ -54,18 +57,19 @@ impl Plan {
     /// [`Error::InvalidModulus`](crate::Error::InvalidModulus).
     pub fn explain(&self) -> Result<Explanation> {
         let rates = measure(self)?;
-        let steps: Vec<StepReport> = self
+        let mut steps: Vec<StepReport> = self
             .steps
             .iter()
             .zip(self.levels())
             .zip(self.scales())
             .map(|((step, primes), scale)| report(step, primes, scale, rates))
             .collect();
+        self.name_tensors(&mut steps);
         let interface = &self.interface;
         let moduli = interface.parameters.moduli();
         let degree = interface.parameters.degree();
         let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
-        let bytes = |primes: usize| moduli[..primes].iter().map(bits).sum::<usize>() * degree / 8;
+        let bytes = |primes: usize| polynomial_bytes(&interface.parameters, primes);
         let special = moduli.last().map_or(0, bits) * degree / 8;
         let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
         let key_bytes = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
@@ -86,12 +90,28 @@ impl Plan {
         })
     }
 
-    /// The largest error of an answer that is to be expected for images like these: twice the largest that simulated noise
-    /// made in `rounds` simulations.
+    /// Says of each matrix how large it is, and after each affine map where values lie.
+    fn name_tensors(&self, steps: &mut [StepReport]) {
+        let mut tensors = self.tensors.windows(2);
+        for part in steps.split_mut(|step| step.kind == "square") {
+            let Some([input, output]) = tensors.next() else { return };
+            for step in part.iter_mut().filter(|step| step.kind == "linear") {
+                step.kind = format!("linear {} x {}", output.values, input.values);
+            }
+            if let Some(last) = part.last_mut() {
+                last.layout.clone_from(&output.layout);
+            }
+        }
+    }
+
+    /// The largest error of an answer that is to be expected for images like these: three times the largest that simulated noise
+    /// made in at least `samples` simulated answers.
+    ///
+    /// Three times, because the noise of key switching falls into some slots more than into others, by the key.
     ///
     /// # Errors
     /// As [`simulate`](Self::simulate).
-    pub fn expected_error(&self, images: &[f64], rounds: u64) -> Result<f64> {
+    pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
         let inputs = self.interface.input.len();
         let mut exact = Vec::new();
         for group in images.chunks(inputs * self.interface.images) {
@@ -99,18 +119,20 @@ impl Plan {
             exact.extend(self.interface.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
         }
         let mut largest = 0.0f64;
-        for seed in 0..rounds {
+        let rounds = samples.div_ceil((images.len() / inputs).max(1));
+        for seed in 0..rounds as u64 {
             for (noisy, exact) in self.simulate(images, seed)?.iter().zip(&exact) {
                 largest = largest.max((noisy - exact).abs());
             }
         }
-        Ok(2.0 * largest)
+        Ok(3.0 * largest)
     }
 }
 
 fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
     let mut report = StepReport {
-        kind: "square",
+        kind: "square".into(),
+        layout: String::new(),
         primes,
         scale_bits: scale.log2(),
         weights: 0,
@@ -122,12 +144,12 @@ fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
     match step {
         Step::Square => {}
         Step::Sum { rotations } => {
-            report.kind = "sum";
+            report.kind = "sum".into();
             report.hoisted = rotations.iter().filter(|&&rotation| rotation != 0).count();
             report.seconds = Work::sum(primes, report.hoisted).seconds(rates);
         }
         Step::Linear { groups, .. } => {
-            report.kind = "linear";
+            report.kind = "linear".into();
             report.diagonals = groups.iter().map(|group| group.diagonals.len()).sum();
             let diagonals = || groups.iter().flat_map(|group| &group.diagonals);
             report.weights = diagonals().map(|(_, entries)| entries.len()).sum();

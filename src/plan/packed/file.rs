@@ -1,42 +1,14 @@
-//! Packed programs as bytes: the server's form with the weights, the client's without.
+//! Packed programs as bytes: the server's form with the weights, the client's without, each in an [`envelope`].
 //!
-//! ```text
-//! magic "pycrcnn" and 0    8 bytes
-//! version                  u16
-//! kind                     u16: 1 the server's program, 2 the client's part
-//! length of what follows   u64, uncompressed
-//! checksum of that         u32, CRC-32
-//! postcard, compressed     zstd
-//! ```
-//! Integers are little-endian. What is read is checked like everything from outside: sizes before memory is taken, every
-//! slot, rotation and shape before it is used.
+//! What is read is checked like everything from outside: every slot, rotation and shape before it is used.
 
-use std::io::Read;
-
-use blake2::digest::{Update, VariableOutput};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::interface::Interface;
-use super::plan::{Plan, Step};
-use crate::encryption::checksum::checksum;
-use crate::error::{Error, Result};
+use super::plan::{Plan, Step, Tensor};
+use crate::error::Result;
+use crate::plan::envelope::{self, Identity, Kind, ensure, open, seal};
 use crate::scheme::Parameters;
-
-const MAGIC: [u8; 8] = *b"pycrcnn\0";
-const VERSION: u16 = 1;
-const HEADER: usize = 24; // bytes before the compressed body
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(u16)]
-enum Kind {
-    Program = 1,
-    Client = 2,
-}
-
-/// Bytes that tell one program from another.
-pub type Identity = [u8; 32];
 
 /// [`Interface`] as it is written.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +30,7 @@ struct Written {
 impl Plan {
     /// The program with its weights: the server's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::Program, &(written(&self.interface), &self.steps))
+        seal(Kind::PackedProgram, &(written(&self.interface), &self.steps, &self.tensors))
     }
 
     /// A program from its bytes, of which there may be `limit` once they are expanded.
@@ -66,8 +38,8 @@ impl Plan {
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], and errors of the parameters.
     pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
-        let (interface, steps): (Written, Vec<Step>) = open(Kind::Program, bytes, limit)?;
-        let plan = Self { interface: read(interface)?, steps };
+        let (interface, steps, tensors): (Written, Vec<Step>, Vec<Tensor>) = open(Kind::PackedProgram, bytes, limit)?;
+        let plan = Self { interface: read(interface)?, steps, tensors };
         plan.check()?;
         Ok(plan)
     }
@@ -91,6 +63,8 @@ impl Plan {
         let divisions = self.steps.iter().filter(|step| !matches!(step, Step::Sum { .. })).count();
         let data = self.interface.parameters.data_moduli().len();
         ensure(self.steps.iter().all(sound), "a step names slots or rotations that the ring does not have")?;
+        let squares = self.steps.iter().filter(|step| matches!(step, Step::Square)).count();
+        ensure(self.tensors.len() == squares + 2, "it describes other tensors than its steps give")?;
         ensure(divisions < data, "its steps divide more often than it has primes")?;
         let (rotations, relinearization) = self.keys();
         let keys = rotations == self.interface.rotations && relinearization == self.interface.relinearization;
@@ -101,7 +75,7 @@ impl Plan {
 impl Interface {
     /// The client's file: everything but the weights.
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::Client, &written(self))
+        seal(Kind::PackedClient, &written(self))
     }
 
     /// A client's part from its bytes, of which there may be `limit` once they are expanded.
@@ -109,18 +83,14 @@ impl Interface {
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], and errors of the parameters.
     pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
-        read(open(Kind::Client, bytes, limit)?)
+        read(open(Kind::PackedClient, bytes, limit)?)
     }
 }
 
-/// What tells a program from others: BLAKE2b-256 of everything that it computes with.
+/// What tells a program from others.
 pub(super) fn identity(plan: &Plan) -> Identity {
-    let mut hash = blake2::Blake2bVar::new(32).expect("32 bytes is a BLAKE2b output size");
     let unnamed = Interface { program: Identity::default(), ..plan.interface.clone() };
-    hash.update(&encoded(&(written(&unnamed), &plan.steps)));
-    let mut identity = Identity::default();
-    hash.finalize_variable(&mut identity).expect("the buffer has the output's size");
-    identity
+    envelope::identity(&(written(&unnamed), &plan.steps))
 }
 
 fn written(interface: &Interface) -> Written {
@@ -177,66 +147,13 @@ fn read(written: Written) -> Result<Interface> {
     })
 }
 
-fn malformed(offset: usize, reason: impl Into<String>) -> Error {
-    Error::Malformed { object: "program file", offset, reason: reason.into() }
-}
-
-fn ensure(holds: bool, otherwise: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(malformed(HEADER, otherwise)) }
-}
-
-fn encoded(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("numbers and sequences are always encoded")
-}
-
-fn seal(kind: Kind, value: &impl Serialize) -> Vec<u8> {
-    let body = encoded(value);
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend((kind as u16).to_le_bytes());
-    bytes.extend((body.len() as u64).to_le_bytes());
-    bytes.extend(checksum(&body).to_le_bytes());
-    bytes.extend(zstd::encode_all(body.as_slice(), 3).expect("compressing in memory does not fail"));
-    bytes
-}
-
-fn open<T: DeserializeOwned>(kind: Kind, bytes: &[u8], limit: u64) -> Result<T> {
-    let header: &[u8; HEADER] =
-        bytes.first_chunk().ok_or_else(|| malformed(bytes.len(), "it ends within its header"))?;
-    let number =
-        |from: usize, len: usize| header[from..from + len].iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
-    if header[..8] != MAGIC {
-        return Err(malformed(0, "this is no program of pycrcnn"));
-    }
-    if number(8, 2) != u64::from(VERSION) {
-        let reason =
-            format!("it has version {}, this library reads version {VERSION}; compile the model again", number(8, 2));
-        return Err(malformed(8, reason));
-    }
-    if number(10, 2) != kind as u64 {
-        let wanted = if kind == Kind::Program { "a server's program" } else { "a client's part" };
-        return Err(malformed(10, format!("{wanted} is needed, this is the other file")));
-    }
-    let length = number(12, 8);
-    if length > limit {
-        return Err(Error::TooLarge { object: "program file", size: length, limit });
-    }
-    let mut body = Vec::new();
-    let broken = |error: std::io::Error| malformed(HEADER, format!("it cannot be expanded ({error}); copy it again"));
-    let decoder = zstd::Decoder::new(&bytes[HEADER..]).map_err(broken)?;
-    decoder.take(length + 1).read_to_end(&mut body).map_err(broken)?;
-    if body.len() as u64 != length || u64::from(checksum(&body)) != number(20, 4) {
-        return Err(malformed(HEADER, "its checksum does not fit: it was damaged; copy it again"));
-    }
-    postcard::from_bytes(&body).map_err(|error| malformed(HEADER, error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::network::{Activation, AffineMap, Layer, Network};
+    use crate::plan::NormalForm;
     use crate::plan::packed::PackedOptions;
 
     const LIMIT: u64 = 1 << 24;
@@ -248,7 +165,8 @@ mod tests {
             Layer::activation("square", Activation::Square),
             Layer::affine("second", AffineMap::linear(&weights[..12], [2, 6], None).unwrap()),
         ];
-        Plan::new(&Network::new(&[4], layers).unwrap(), &[0.5, -1.0, 0.25, 0.75], PackedOptions::default()).unwrap()
+        let network = Network::new(&[4], layers).unwrap();
+        Plan::new(&NormalForm::new(&network, &[0.5, -1.0, 0.25, 0.75]).unwrap(), PackedOptions::default()).unwrap()
     }
 
     #[test]
@@ -258,7 +176,7 @@ mod tests {
         assert_eq!(Interface::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap(), plan.interface);
         assert_eq!(plan.interface.program, identity(&plan));
         let error = Plan::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap_err();
-        assert!(error.to_string().contains("server's program"), "{error}");
+        assert!(error.to_string().contains("server's packed program"), "{error}");
         let error = Plan::from_bytes(&plan.to_bytes(), 100).unwrap_err();
         assert_eq!(error.code(), "too-large");
     }
@@ -278,10 +196,7 @@ mod tests {
 
         #[test]
         fn foreign_bodies_are_refused_or_sound(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut bytes = plan().to_bytes()[..12].to_vec();
-            bytes.extend((body.len() as u64).to_le_bytes());
-            bytes.extend(checksum(&body).to_le_bytes());
-            bytes.extend(zstd::encode_all(body.as_slice(), 1).unwrap());
+            let bytes = envelope::enclose(Kind::PackedProgram, &body);
             if let Ok(plan) = Plan::from_bytes(&bytes, LIMIT) {
                 prop_assert!(plan.levels().iter().all(|&level| level > 0));
             }

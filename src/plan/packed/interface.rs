@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Identity;
 use crate::error::{Error, Result};
+use crate::plan::envelope::Identity;
 use crate::scheme::Parameters;
 
 /// What a client knows of a program: no weight is in it.

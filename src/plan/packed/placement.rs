@@ -1,5 +1,7 @@
 //! Where the values of a tensor lie in the slots of a ciphertext.
 
+use std::fmt;
+
 /// The slots that one image has: all of a ciphertext's, or an equal part where several images share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
@@ -76,6 +78,24 @@ pub struct Placement {
     pub grid: Option<Grid>,
     /// whether every other slot is zero
     pub clean: bool,
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.grid {
+            Some(Grid { channels, row, column, size: [height, width] }) => {
+                let count = channels.len();
+                write!(f, "{count} x {height} x {width} grid, a row every {row} slots, a column every {column}")?;
+            }
+            None => write!(f, "{} values in slots 0 to {}", self.positions.len(), self.end().saturating_sub(1))?,
+        }
+        let most = self.positions.iter().map(Vec::len).max().unwrap_or(0);
+        match (self.copies(), most) {
+            (1, 1) => Ok(()),
+            (least, most) if least == most => write!(f, ", {most} copies"),
+            (least, most) => write!(f, ", {least} to {most} copies"),
+        }
+    }
 }
 
 impl Placement {

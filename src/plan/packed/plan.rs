@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::cost::Rates;
-use super::file::{self, Identity};
+use super::file;
 use super::interface::Interface;
 use super::matching::Entry;
 use super::modulus::{self, ModulusChoice};
-use super::placement::Slots;
+use super::placement::{Placement, Slots};
 use super::search::{Chain, Passage, search};
 use crate::error::{Error, Result};
-use crate::network::{AffineMap, Network};
-use crate::plan::alternation::alternation;
-use crate::plan::batched::ranges;
+use crate::network::AffineMap;
+use crate::plan::NormalForm;
+use crate::plan::envelope::Identity;
 use crate::scheme::Parameters;
 
 /// What to aim for.
@@ -69,6 +69,23 @@ pub struct Plan {
     pub interface: Interface,
     /// the server's part
     pub steps: Vec<Step>,
+    /// the input and what each affine map gives, for people
+    pub tensors: Vec<Tensor>,
+}
+
+/// Where a tensor lies, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tensor {
+    /// how many values it has
+    pub values: usize,
+    /// where they lie
+    pub layout: String,
+}
+
+impl Tensor {
+    fn new(placement: &Placement) -> Self {
+        Self { values: placement.positions.len(), layout: placement.to_string() }
+    }
 }
 
 /// Degrees that are tried, smallest first.
@@ -80,28 +97,33 @@ const TYPICAL: Rates = Rates { transform: 14e-6, row: 1.5e-6 };
 impl Plan {
     /// Plans a network: placements, rotations, levels, parameters.
     ///
-    /// `images` (`[n][inputs]`, flattened) are examples by which the ranges of all values are known.
-    ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] and [`Error::InvalidArgument`] for unusable examples or options, [`Error::Unsupported`] for
-    /// networks that no secure ring has room for; it says what would fit.
-    pub fn new(network: &Network, images: &[f64], options: PackedOptions) -> Result<Self> {
+    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for networks that no secure ring has room
+    /// for; it says what would fit.
+    pub fn new(network: &NormalForm, options: PackedOptions) -> Result<Self> {
         if !options.images.is_power_of_two() {
             let reason = format!("{} images in a ciphertext; choose a power of two", options.images);
             return Err(Error::InvalidArgument { name: "images", reason });
         }
-        let maps = alternation(network, Some(&network.ranges(images)?))?;
-        let ranges = ranges(&maps, images)?;
-        let input_range = images.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-        let factors: Vec<f64> = [input_range].iter().chain(&ranges).map(|&range| reciprocal(range)).collect();
-        let maps: Vec<AffineMap> = maps
+        if network.ranges().iter().chain([&network.input_range()]).any(|range| !(0.0..1e100).contains(range)) {
+            let reason = "the network's values outgrow double precision; scale the images or the weights down".into();
+            return Err(Error::Unsupported { operation: "compiling for the packed layout", reason });
+        }
+        let divisions = 2 * network.maps().len() - 1;
+        if !DEGREES.iter().any(|&degree| matches!(modulus::choose(degree, divisions, options), Ok(Some(_)) | Err(_))) {
+            return Err(no_room(network.maps(), options));
+        }
+        let ranges = [network.input_range()].into_iter().chain(network.ranges().iter().copied());
+        let factors: Vec<f64> = ranges.map(reciprocal).collect();
+        let maps: Vec<AffineMap> = network
+            .maps()
             .iter()
             .enumerate()
             .map(|(i, map)| normalised(map, if i == 0 { factors[0] } else { factors[i].powi(2) }, factors[i + 1]))
             .collect::<Result<_>>()?;
         let mut best: Option<(f64, ModulusChoice, Chain)> = None;
         for degree in DEGREES {
-            let Some(choice) = modulus::choose(degree, 2 * maps.len() - 1, options)? else { continue };
+            let Some(choice) = modulus::choose(degree, divisions, options)? else { continue };
             let slots = Slots { count: degree / 2 / options.images, cyclic: options.images == 1 };
             let rates = typical(degree);
             let Some(chain) = search(&maps, slots, choice.moduli.len() - 1, rates) else { continue };
@@ -195,10 +217,12 @@ impl Builder {
                 })
                 .collect(),
         };
-        steps.push(Step::Linear {
-            groups: passage.split.groups.iter().map(group).collect(),
-            bias: self.everywhere(&passage.bias, 0),
-        });
+        let mut groups: Vec<DiagonalGroup> = passage.split.groups.iter().map(group).collect();
+        if groups.is_empty() {
+            // A map without weights: its outputs are its biases.
+            groups.push(DiagonalGroup { giant: 0, diagonals: vec![(0, Vec::new())] });
+        }
+        steps.push(Step::Linear { groups, bias: self.everywhere(&passage.bias, 0) });
         steps.extend(passage.folds.iter().map(sum));
     }
 
@@ -227,8 +251,9 @@ pub fn typical(degree: usize) -> Rates {
     }
 }
 
+/// The factor that brings a range to 1; ranges whose powers leave double precision stay as they are.
 fn reciprocal(range: f64) -> f64 {
-    if range > 0.0 { 1.0 / range } else { 1.0 }
+    if (1e-100..1e100).contains(&range) { 1.0 / range } else { 1.0 }
 }
 
 /// The map for inputs multiplied by `input` that gives outputs multiplied by `output`.
@@ -262,7 +287,7 @@ fn no_room(maps: &[AffineMap], options: PackedOptions) -> Error {
 }
 
 fn assemble(
-    network: &Network,
+    network: &NormalForm,
     chain: &Chain,
     choice: &ModulusChoice,
     [input_factor, output_factor]: [f64; 2],
@@ -297,6 +322,7 @@ fn assemble(
             parameters,
         },
         steps,
+        tensors: [&chain.input].into_iter().chain(chain.passages.iter().map(|p| &p.output)).map(Tensor::new).collect(),
     };
     plan.interface.output_scale = plan.scales().last().copied().unwrap_or(input_scale);
     (plan.interface.rotations, plan.interface.relinearization) = plan.keys();

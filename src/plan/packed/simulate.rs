@@ -1,12 +1,8 @@
 //! What a packed program would answer, in clear: its steps on vectors of slots, with the noise that encryption would add.
 
-use std::f64::consts::TAU;
-
-use rand_chacha::ChaCha12Rng;
-use rand_core::{RngCore, SeedableRng};
-
 use super::plan::{Plan, Step};
 use crate::error::Result;
+use crate::plan::noise::Gaussian;
 
 /// Deviation of a coefficient of fresh noise: SEAL's clipped normal, and the rounding of the encoding.
 const FRESH: f64 = 3.2;
@@ -18,7 +14,7 @@ impl Plan {
         let n = slots.len();
         let (mut scale, mut trace, mut values) = (self.interface.input_scale, Vec::new(), slots);
         if let Some(noise) = noise.as_deref_mut() {
-            noise.add(&mut values, FRESH * noise.slot / scale);
+            noise.gaussian.add(&mut values, FRESH * noise.slot / scale);
         }
         for ((step, level), next) in self.steps.iter().zip(self.levels()).zip(self.scales()) {
             let deviation = noise.as_deref().map(|noise| noise.of_step(self, step, &values, level, scale, next));
@@ -43,7 +39,7 @@ impl Plan {
                 Step::Square => values.iter().map(|value| value * value).collect(),
             };
             if let (Some(noise), Some(deviation)) = (noise.as_deref_mut(), deviation) {
-                noise.add(&mut values, deviation);
+                noise.gaussian.add(&mut values, deviation);
             }
             scale = next;
             trace.push(values.clone());
@@ -70,7 +66,7 @@ impl Plan {
 
 /// A source of Gaussian noise with the deviations of CKKS's operations.
 pub struct Noise {
-    generator: ChaCha12Rng,
+    gaussian: Gaussian,
     /// from the deviation of coefficients to that of the real part of a slot: sqrt(N / 2)
     slot: f64,
     /// of the coefficients of a division's rounding error: sqrt((1 + 2N/3) / 12)
@@ -82,7 +78,7 @@ impl Noise {
     pub fn new(plan: &Plan, seed: u64) -> Self {
         let degree = plan.interface.parameters.degree() as f64;
         Self {
-            generator: ChaCha12Rng::seed_from_u64(seed),
+            gaussian: Gaussian::new(seed),
             slot: (degree / 2.0).sqrt(),
             rounding: ((1.0 + 2.0 * degree / 3.0) / 12.0).sqrt(),
         }
@@ -115,23 +111,14 @@ impl Noise {
                 let row = weights / used.max(1) as f64;
                 let rotations = switching * self.slot / scale * row.sqrt();
                 // Encoding rounds the coefficients of every diagonal, at the scale of the prime that is divided by.
-                let mean_square = values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
+                // An answer meets the slots that hold values, so they count, each by its square, and empty ones do not.
+                let moment = |power: i32| values.iter().map(|x| x.powi(power)).sum::<f64>();
+                let mean_square = moment(4) / moment(2).max(f64::MIN_POSITIVE);
                 let encoding_scale = parameters.moduli()[level - 1] as f64;
                 let encoding = (diagonals as f64 * mean_square / 12.0).sqrt() * self.slot / encoding_scale;
                 (rotations.powi(2) + encoding.powi(2) + rounding.powi(2)).sqrt()
             }
         }
-    }
-
-    fn add(&mut self, values: &mut [f64], deviation: f64) {
-        values.iter_mut().for_each(|value| *value += deviation * self.normal());
-    }
-
-    /// A standard normal number (Box and Muller, 1958).
-    fn normal(&mut self) -> f64 {
-        let mut uniform = || ((self.generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), TAU * uniform());
-        radius * angle.cos()
     }
 }
 
@@ -142,6 +129,7 @@ mod tests {
     use super::super::plan::PackedOptions;
     use super::*;
     use crate::network::{Activation, AffineMap, Conv2d, Layer, Network};
+    use crate::plan::NormalForm;
 
     fn number(seed: &mut u64) -> f64 {
         *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -191,7 +179,7 @@ mod tests {
         ) {
             let network = network(size, [inputs, outputs], kernel, stride, deep, &mut seed);
             let examples = numbers(images * network.inputs(), &mut seed);
-            let plan = Plan::new(&network, &examples, PackedOptions { images, ..Default::default() }).unwrap();
+            let plan = Plan::new(&NormalForm::new(&network, &examples).unwrap(), PackedOptions { images, ..Default::default() }).unwrap();
             let trace = plan.trace_slots(plan.interface.slots_of(&examples).unwrap(), None);
             let answers = plan.interface.answers_in(trace.last().unwrap(), images);
             let clear = network.evaluate(&examples).unwrap();
@@ -220,7 +208,7 @@ mod tests {
         let last = AffineMap::linear(&weights, [3, 72], None).unwrap().reshaped(&[2, 6, 6], &[3]).unwrap();
         let network = Network::new(&[2, 6, 6], vec![block, cubic, Layer::affine("last", last)]).unwrap();
         let examples = numbers(network.inputs(), &mut seed);
-        let plan = Plan::new(&network, &examples, PackedOptions::default()).unwrap();
+        let plan = Plan::new(&NormalForm::new(&network, &examples).unwrap(), PackedOptions::default()).unwrap();
         let clear = network.evaluate(&examples).unwrap();
         let largest = clear.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
         for (answer, expected) in plan.simulate(&examples, 7).unwrap().iter().zip(&clear) {

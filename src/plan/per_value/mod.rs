@@ -7,10 +7,13 @@
 //! before the division that makes ciphertexts of them, one division a sum; the weight goes into the
 //! next map.
 
+mod recipe;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::encoding::FractionalEncoder;
 use crate::error::{Error, Result};
@@ -20,11 +23,13 @@ use crate::network::{Activation, AffineMap, Layer, Network, Operation};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
 
+pub use recipe::{Digits, Interface, Recipe};
+
 /// A square turns k polynomials into 2 k - 1: 2, 3, 5, 9, and 17 is more than [`Ciphertext::SIZES`] has.
 const MAX_SQUARES: usize = 3;
 
 /// Whether a program computes layer by layer or fuses what it can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fidelity {
     /// every layer on its own, its result a tensor of ciphertexts: what PyCrCNN computes
     Layers,
@@ -111,6 +116,11 @@ impl PerValueProgram {
         Ok(Self { evaluator, computed, steps })
     }
 
+    /// The context that images are encrypted in.
+    pub fn context(&self) -> &Arc<Context> {
+        self.evaluator.context()
+    }
+
     /// The number of ciphertexts of one image.
     pub fn inputs(&self) -> usize {
         self.computed.inputs()
@@ -120,6 +130,11 @@ impl PerValueProgram {
     /// [`Simulator`](crate::network::Simulator) has to run to predict the digits. Each step has a layer of its name.
     pub fn computed_network(&self) -> &Network {
         &self.computed
+    }
+
+    /// How many squares a ciphertext goes through.
+    pub fn squares(&self) -> usize {
+        self.steps.iter().filter(|step| !matches!(step.kernel, StepKernel::Map(_))).count()
     }
 
     /// The names of the steps, each with the layers that it computes.

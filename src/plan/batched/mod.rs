@@ -4,21 +4,30 @@
 //! and no key: squares are left unrelinearised. Between two squares lies one affine map and, where the
 //! scale has grown enough, a division by primes that brings it back down.
 
+mod explain;
+mod interface;
+mod simulate;
+
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::alternation::alternation;
+use super::NormalForm;
+use super::envelope::{self, Kind};
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
 use crate::evaluator::batched::{ScalarAffine, ScalarMatrix, Segment, Step};
-use crate::network::{AffineMap, IntegerAffine, Network};
+use crate::network::{AffineMap, IntegerAffine};
 use crate::ring::{Modulus, primes};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Parameters, security};
 
+pub use explain::{Explanation, StepReport};
+pub use interface::Interface;
+
 /// What to aim for when parameters are chosen.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BatchedOptions {
     /// bits of security: 128, 192 or 256
     pub security: u32,
@@ -36,10 +45,10 @@ impl Default for BatchedOptions {
 #[derive(Debug)]
 pub struct BatchedProgram {
     evaluator: Arc<Evaluator>,
-    security: u32,
-    input_shape: Vec<usize>,
-    output_shape: Vec<usize>,
-    input_scale: f64,
+    interface: Interface,
+    source: NormalForm,
+    choice: Choice,
+    options: BatchedOptions,
     stages: Vec<Stage>,
 }
 
@@ -88,31 +97,20 @@ const HEADROOM_BITS: f64 = 2.0;
 impl BatchedProgram {
     /// Compiles a network, choosing the smallest parameters.
     ///
-    /// `images` (`[n][inputs]`, flattened) are examples by which the ranges of all values are known.
-    ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] and [`Error::InvalidArgument`] for unusable examples,
-    /// [`Error::Unsupported`] for networks with more than 3 squares one after the other (a polynomial of degree d
+    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for networks with more than 3 squares one after the other (a polynomial of degree d
     /// takes ceil(log2 d)), or whose modulus exceeds what the largest degree allows.
-    pub fn compile(network: &Network, images: &[f64], options: BatchedOptions) -> Result<Self> {
-        let maps = alternation(network, Some(&network.ranges(images)?))?;
-        let ranges = ranges(&maps, images)?;
-        let choice = choose(&maps, &ranges, options)?;
+    pub fn compile(network: NormalForm, options: BatchedOptions) -> Result<Self> {
+        let maps = network.maps();
+        let choice = choose(maps, network.ranges(), options)?;
         let moduli = primes::create(choice.degree, &choice.primes)?;
         let parameters = Parameters::ckks(choice.degree, moduli, false)?;
         parameters.check_security(options.security)?;
         let context = Context::new(parameters)?;
         let input_scale = 2f64.powi(choice.input_bits as i32);
-        let mut program = Self {
-            evaluator: Arc::new(Evaluator::new(context.clone())),
-            security: options.security,
-            input_shape: network.input_shape().to_vec(),
-            output_shape: network.output_shape().to_vec(),
-            input_scale,
-            stages: Vec::new(),
-        };
+        let mut stages = Vec::new();
         let (mut scale, mut primes, mut values, mut steps) =
-            (input_scale, context.data_primes(), network.inputs(), Vec::new());
+            (input_scale, context.data_primes(), maps[0].inputs(), Vec::new());
         for (i, map) in maps.iter().enumerate() {
             if i > 0 {
                 steps.push(Step::Square);
@@ -125,14 +123,42 @@ impl BatchedProgram {
             if divisions > 0 || i + 1 == maps.len() {
                 let segment = Segment::new(values, std::mem::take(&mut steps))?;
                 values = segment.outputs();
-                program.stages.push(Stage { segment, scale, divisions });
+                stages.push(Stage { segment, scale, divisions });
                 for prime in primes - divisions..primes {
                     scale /= context.modulus(prime).value() as f64;
                 }
                 primes -= divisions;
             }
         }
-        Ok(program)
+        let interface = Interface {
+            parameters: context.parameters().clone(),
+            security: options.security,
+            input_shape: network.input_shape().to_vec(),
+            output_shape: network.output_shape().to_vec(),
+            input_scale,
+            program: envelope::identity(&(&network, options)),
+        };
+        Ok(Self { evaluator: Arc::new(Evaluator::new(context)), interface, source: network, choice, options, stages })
+    }
+
+    /// The program as a file, weights included.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        envelope::seal(Kind::BatchedProgram, &(&self.source, self.options))
+    }
+
+    /// A program from its bytes, of which there may be `limit` once they are expanded.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::TooLarge`], and those of [`compile`](Self::compile).
+    pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
+        let (network, options): (NormalForm, BatchedOptions) = envelope::open(Kind::BatchedProgram, bytes, limit)?;
+        network.check()?;
+        Self::compile(network, options)
+    }
+
+    /// The client's part.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
     }
 
     /// The context that images are encrypted in.
@@ -140,29 +166,9 @@ impl BatchedProgram {
         self.evaluator.context()
     }
 
-    /// The security level that the parameters were chosen for, in bits.
-    pub fn security(&self) -> u32 {
-        self.security
-    }
-
     /// How many images one run takes: the slots of a ciphertext.
     pub fn capacity(&self) -> usize {
-        self.context().degree() / 2
-    }
-
-    /// The shape of one image.
-    pub fn input_shape(&self) -> &[usize] {
-        &self.input_shape
-    }
-
-    /// The shape of one answer.
-    pub fn output_shape(&self) -> &[usize] {
-        &self.output_shape
-    }
-
-    /// The scale at which images are encoded.
-    pub fn input_scale(&self) -> f64 {
-        self.input_scale
+        self.interface.capacity()
     }
 
     /// Evaluates a batch on the rayon pool of the caller: ciphertext i holds value i of every image, one
@@ -172,11 +178,12 @@ impl BatchedProgram {
     /// [`Error::ShapeMismatch`] for another number of ciphertexts than an image has values, errors for
     /// ciphertexts that do not belong together or to this program, [`Error::Interrupted`].
     pub fn run(&self, batch: &[&Ciphertext], cancellation: &Cancellation) -> Result<Vec<Ciphertext>> {
-        if let Some(wrong) = batch.iter().find(|value| value.scale() != self.input_scale) {
+        let scale = self.interface.input_scale;
+        if let Some(wrong) = batch.iter().find(|value| value.scale() != scale) {
             return Err(Error::OperandMismatch {
                 operation: "batched program",
                 what: "scales",
-                left: self.input_scale.to_string(),
+                left: scale.to_string(),
                 right: wrong.scale().to_string(),
                 remedy: "encode images with the program's scale",
             });
@@ -198,32 +205,6 @@ impl BatchedProgram {
         }
         Ok(values)
     }
-}
-
-/// The largest |value| that each map gives on the examples, which the network has taken.
-pub(super) fn ranges(maps: &[AffineMap], images: &[f64]) -> Result<Vec<f64>> {
-    let inputs = maps[0].inputs();
-    if images.is_empty() {
-        return Err(Error::ShapeMismatch {
-            operation: "calibration",
-            expected: format!("at least one image of {inputs} values"),
-            got: vec![images.len()],
-        });
-    }
-    let largest = |values: &[f64]| values.iter().fold(0f64, |largest, x| largest.max(x.abs()));
-    images
-        .par_chunks_exact(inputs)
-        .map(|image| {
-            let mut values = maps[0].apply(image)?;
-            let mut ranges = vec![largest(&values)];
-            for map in &maps[1..] {
-                values.iter_mut().for_each(|x| *x *= *x);
-                values = map.apply(&values)?;
-                ranges.push(largest(&values));
-            }
-            Ok(ranges)
-        })
-        .try_reduce(|| vec![0.0; maps.len()], |a, b| Ok(a.iter().zip(&b).map(|(a, b)| a.max(*b)).collect()))
 }
 
 /// The smallest degree whose modulus has room for the network at the precision asked for.
@@ -328,8 +309,12 @@ mod tests {
     use super::*;
     use crate::encoding::CkksEncoder;
     use crate::encryption::{Decryptor, SymmetricEncryptor};
-    use crate::network::{Activation, Layer};
+    use crate::network::{Activation, Layer, Network};
     use crate::seal::SealSession;
+
+    fn compile(network: &Network, images: &[f64]) -> Result<BatchedProgram> {
+        BatchedProgram::compile(NormalForm::new(network, images)?, BatchedOptions::default())
+    }
 
     /// Encrypts, runs, decrypts: `[n][inputs]` to `[n][outputs]`.
     fn predict(program: &BatchedProgram, images: &[f64]) -> Vec<f64> {
@@ -337,11 +322,12 @@ mod tests {
         let (secret, _) = SealSession::new(context).unwrap().generate_keys().unwrap();
         let encoder = CkksEncoder::new(context.clone()).unwrap();
         let encryptor = SymmetricEncryptor::new(context.clone(), &secret).unwrap();
-        let inputs: usize = program.input_shape().iter().product();
+        let inputs: usize = program.interface().input_shape.iter().product();
         let batch: Vec<Ciphertext> = (0..inputs)
             .map(|i| {
                 let values: Vec<f64> = images.iter().skip(i).step_by(inputs).copied().collect();
-                let plaintext = encoder.encode(&values, program.input_scale(), context.data_primes()).unwrap();
+                let plaintext =
+                    encoder.encode(&values, program.interface().input_scale, context.data_primes()).unwrap();
                 encryptor.encrypt(&plaintext, None).unwrap()
             })
             .collect();
@@ -382,7 +368,7 @@ mod tests {
             }
             let network = Network::new(&widths[..1], layers).unwrap();
             let images: Vec<f64> = (0..7 * widths[0]).map(|i| (i as f64 * 0.37).sin()).collect();
-            let program = BatchedProgram::compile(&network, &images, BatchedOptions::default()).unwrap();
+            let program = compile(&network, &images).unwrap();
             prop_assert!(program.context().parameters().check_security(128).is_ok());
             let clear = network.evaluate(&images).unwrap();
             for (value, expected) in predict(&program, &images).iter().zip(clear) {
@@ -409,7 +395,7 @@ mod tests {
         ];
         let network = Network::new(&[4], layers).unwrap();
         let images: Vec<f64> = (0..9 * 4).map(|i| 2.0 * (i as f64 * 0.37).sin()).collect();
-        let program = BatchedProgram::compile(&network, &images, BatchedOptions::default()).unwrap();
+        let program = compile(&network, &images).unwrap();
         let clear = network.evaluate(&images).unwrap();
         let largest = clear.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         for (value, expected) in predict(&program, &images).iter().zip(clear) {
@@ -420,7 +406,7 @@ mod tests {
     #[test]
     fn values_beyond_double_precision_are_refused() {
         let network = Network::new(&[1], vec![Layer::activation("square", Activation::Square)]).unwrap();
-        let error = BatchedProgram::compile(&network, &[1e200], BatchedOptions::default()).unwrap_err();
+        let error = compile(&network, &[1e200]).unwrap_err();
         assert!(error.to_string().contains("scale the images"), "{error}");
     }
 
@@ -431,7 +417,7 @@ mod tests {
             |seed: &mut u64| [Layer::affine("map", dense(2, 2, seed)), Layer::activation("square", Activation::Square)];
         let layers: Vec<Layer> = (0..6).flat_map(|_| layer(&mut seed)).collect();
         let network = Network::new(&[2], layers).unwrap();
-        let error = BatchedProgram::compile(&network, &[0.1, 0.2], BatchedOptions::default()).unwrap_err();
+        let error = compile(&network, &[0.1, 0.2]).unwrap_err();
         assert_eq!(error.code(), "unsupported");
         assert!(error.to_string().contains("6 squares"), "{error}");
     }

@@ -1,0 +1,28 @@
+"""The command ``pycrcnn encrypt``: images to ciphertexts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pycrcnn.commands import read_array
+from pycrcnn.program import Client, Keys, PublicKey
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("client", type=Path, help="the client's file of `pycrcnn compile`")
+    parser.add_argument("keys", type=Path, help="the directory of `pycrcnn keygen`, or a public key's file")
+    parser.add_argument("images", type=Path, help=".npy file of images [n, *input_shape], as the network takes")
+    parser.add_argument("--output", type=Path, required=True, help="where the encrypted images go")
+    parser.add_argument("--threads", type=int, default=0, help="0 for all cores (default)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Encrypt and write."""
+    client = Client.load(arguments.client, arguments.threads)
+    load = Keys.load if arguments.keys.is_dir() else PublicKey.load
+    load(client, arguments.keys).encrypt(read_array(arguments.images)).save(arguments.output)
+    return 0

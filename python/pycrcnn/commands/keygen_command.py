@@ -1,0 +1,25 @@
+"""The command ``pycrcnn keygen``: keys for a program, in three files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pycrcnn.program import Client
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("client", type=Path, help="the client's file of `pycrcnn compile`")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="directory for secret.key, public.key, evaluation.key"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="0 for all cores (default)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate and write the keys."""
+    Client.load(arguments.client, arguments.threads).keygen().save(arguments.output)
+    return 0

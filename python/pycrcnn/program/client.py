@@ -1,0 +1,282 @@
+"""The client's side of a program: keys, encryption, decryption. It has no weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pycrcnn import _native
+from pycrcnn._storage import pack, read_file, unpack, write_file
+from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, ShapeError, UnsupportedError
+from pycrcnn.frontends.fields import real_array
+from pycrcnn.frontends.head import ClientLayer
+from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
+
+__all__ = ["Client", "Keys", "PublicKey", "checked_images"]
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a client knows of a program: parameters, and where values lie. It has no weights and no keys.
+
+    Attributes
+    ----------
+    native : _native.Client
+    client_head : tuple of ClientLayer
+        The model's last layers, such as a softmax, that the client computes on what it has decrypted.
+    threads : int
+        Threads of every call; 0 stands for all cores.
+    """
+
+    native: _native.Client = field(repr=False)
+    client_head: tuple[ClientLayer, ...] = ()
+    threads: int = 0
+
+    @property
+    def layout(self) -> str:
+        """``"packed"``, ``"batched"`` or ``"per-value"``."""
+        return self.native.layout
+
+    @property
+    def capacity(self) -> int:
+        """Images that one run takes."""
+        return self.native.capacity
+
+    @property
+    def context(self) -> _native.Context:
+        """The encryption parameters."""
+        return self.native.context
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        return tuple(self.native.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one answer, before `client_head`."""
+        return tuple(self.native.output_shape)
+
+    def keygen(self) -> Keys:
+        """Fresh keys for the program."""
+        secret, public = self.native.generate_keys()
+        evaluation = self.native.evaluation_keys(secret, self.threads)
+        return Keys(self, secret, PublicKey(self, public), EvaluationKeys(evaluation, self.native.program))
+
+    def encrypted(self, images: ArrayLike, key: _native.SecretKey | _native.PublicKey) -> EncryptedImages:
+        """Images encrypted with either key; see :meth:`Keys.encrypt`."""
+        values = checked_images(images, self.input_shape)
+        parts = np.split(values, range(self.capacity, len(values), self.capacity))
+        encrypted = (self.native.encrypt(key, part.reshape(-1), self.threads) for part in parts)
+        return EncryptedImages(tuple(encrypted), len(values))
+
+    def with_head(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """What the client makes of decrypted answers ``[n, *output_shape]``."""
+        for layer in self.client_head:
+            answers = layer(answers)
+        return answers
+
+    def to_bytes(self) -> bytes:
+        """The client's part as bytes."""
+        head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
+        return pack("client", {"head": head}, self.native.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, threads: int = 0) -> Client:
+        """What :meth:`to_bytes` wrote.
+
+        Raises
+        ------
+        FormatError
+            The bytes hold something else, are damaged, or of another version.
+        """
+        header, payload = unpack("client", data)
+        return cls(_native.Client.from_bytes(payload), read_head(header), threads)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the client's part to a file."""
+        write_file(os.fspath(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], threads: int = 0) -> Client:
+        """Read it from a file of :meth:`save`."""
+        return cls.from_bytes(read_file(os.fspath(path)), threads)
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("a client is not pickled: to_bytes() and save() write it")
+
+
+def read_head(header: dict[str, Any]) -> tuple[ClientLayer, ...]:
+    """The client's layers as the header of a file names them."""
+    head = header.get("head")
+    known = ("softmax", "log_softmax", "sigmoid", "argmax")
+    if not isinstance(head, list):
+        raise FormatError("the header does not list the client's layers")
+    layers = []
+    for entry in head:
+        match entry:
+            case [str(kind), int(axis), bool(keepdims)] if kind in known and axis >= 0:
+                layers.append(ClientLayer(kind, axis, keepdims))
+            case _:
+                raise FormatError(f"the header names {entry!r} as a layer of the client, which is none")
+    return tuple(layers)
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """Encrypts images for the owner of the secret key, and cannot decrypt them."""
+
+    client: Client = field(repr=False)
+    native: _native.PublicKey = field(repr=False)
+
+    def encrypt(self, images: ArrayLike) -> EncryptedImages:
+        """Encrypt images, as :meth:`Keys.encrypt` does, in twice the bytes."""
+        return self.client.encrypted(images, self.native)
+
+    def to_bytes(self) -> bytes:
+        """The key as bytes."""
+        return pack("public key", {"program": self.client.native.program}, self.native.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, client: Client, data: bytes) -> PublicKey:
+        """What :meth:`to_bytes` wrote."""
+        payload = _of_program("public key", client, data)
+        return cls(client, _native.PublicKey.from_bytes(client.context, payload))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the key to a file."""
+        write_file(os.fspath(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, client: Client, path: str | os.PathLike[str]) -> PublicKey:
+        """Read the key from a file of :meth:`save`."""
+        return cls.from_bytes(client, read_file(os.fspath(path)))
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("a public key is not pickled: to_bytes() and save() write it")
+
+
+#: The files of :meth:`Keys.save`.
+SECRET, PUBLIC, EVALUATION = "secret.key", "public.key", "evaluation.key"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A client's keys for a program. Neither printed nor pickled.
+
+    Attributes
+    ----------
+    client : Client
+    secret : _native.SecretKey
+        Encrypts and decrypts; it stays with the client.
+    public : PublicKey
+        Encrypts; for a device that may not decrypt.
+    evaluation : EvaluationKeys
+        What the server computes with.
+    """
+
+    client: Client = field(repr=False)
+    secret: _native.SecretKey = field(repr=False)
+    public: PublicKey = field(repr=False)
+    evaluation: EvaluationKeys = field(repr=False)
+
+    def encrypt(self, images: ArrayLike) -> EncryptedImages:
+        """Encrypt images, as many in one part as the program takes in one run.
+
+        Parameters
+        ----------
+        images : array_like, shape [n, *input_shape]
+
+        Raises
+        ------
+        ShapeError, EncodingError, InvalidTypeError
+            The images have another shape, or hold numbers that cannot be encoded.
+        """
+        return self.client.encrypted(images, self.secret)
+
+    def decrypt(self, answer: Answer) -> NDArray[np.float64]:
+        """Decrypt answers.
+
+        Returns
+        -------
+        ndarray of float64, shape [n, *output_shape], or what `Client.client_head` makes of it
+
+        Raises
+        ------
+        NoiseBudgetError
+            Noise has made the answer undecryptable, numbers have outgrown the parameters, or the keys are other ones.
+        KeyMismatchError
+            The answer is of another program.
+        FormatError
+            The bytes are damaged.
+        InvalidTypeError
+            They are no answer.
+        """
+        if not isinstance(answer, Answer):
+            raise InvalidTypeError(f"an answer is needed, as program.run gives it, not {type(answer).__name__}")
+        client = self.client
+        parts = answer.split(client.capacity)
+        values = np.concatenate(
+            [
+                client.native.decrypt(self.secret, part, count, client.threads)
+                for part, count in zip(parts, _counts(answer.images, client.capacity), strict=True)
+            ]
+        )
+        return client.with_head(values.reshape(answer.images, *client.output_shape))
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write three files: `secret.key` (only its owner may read it), `public.key`, `evaluation.key`."""
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        header = {"program": self.client.native.program}
+        write_file(path / SECRET, pack("secret key", header, self.secret.to_secret_bytes()), secret=True)
+        self.public.save(path / PUBLIC)
+        self.evaluation.save(path / EVALUATION)
+
+    @classmethod
+    def load(cls, client: Client, directory: str | os.PathLike[str]) -> Keys:
+        """Read the keys from a directory of :meth:`save`.
+
+        Raises
+        ------
+        KeyMismatchError
+            They are for another program than the client's.
+        FormatError
+            A file holds something else, or is damaged.
+        OSError
+            A file cannot be read.
+        """
+        path = Path(directory)
+        payload = _of_program("secret key", client, read_file(path / SECRET))
+        secret = _native.SecretKey.from_bytes(client.context, payload)
+        return cls(client, secret, PublicKey.load(client, path / PUBLIC), EvaluationKeys.load(path / EVALUATION))
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("keys are not pickled: save() writes them where only their owner can read the secret")
+
+
+def checked_images(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Images ``[n, *shape]`` in double precision."""
+    values = real_array("images", images)
+    if values.ndim != len(shape) + 1 or values.shape[1:] != shape or len(values) == 0:
+        raise ShapeError(f"images: an array [n, {', '.join(map(str, shape))}] is needed, got {list(values.shape)}")
+    return values
+
+
+def _counts(images: int, capacity: int) -> Iterator[int]:
+    for start in range(0, images, capacity):
+        yield min(capacity, images - start)
+
+
+def _of_program(kind: str, client: Client, data: bytes) -> bytes:
+    """The payload of a file that names the program that it is for."""
+    header, payload = unpack(kind, data)
+    if header.get("program") != client.native.program:
+        raise KeyMismatchError(f"the {kind} is for another program; load it with that one's client, or generate keys")
+    return payload

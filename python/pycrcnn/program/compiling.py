@@ -1,0 +1,231 @@
+"""From a trained network to a program: which layout, which parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pycrcnn import _native
+from pycrcnn.errors import InvalidTypeError, InvalidValueError, UnsupportedError
+from pycrcnn.frontends import describe
+from pycrcnn.frontends.fields import whole_number
+from pycrcnn.models import Layer, Model
+from pycrcnn.program.calibration import synthetic_images
+from pycrcnn.program.client import Client, checked_images
+from pycrcnn.program.program import Program
+from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
+
+__all__ = ["FractionalParameters", "compile"]
+
+#: More threads than any machine has; the native code refuses absurd numbers below that.
+_MOST_THREADS = 2**31 - 1
+
+#: Bits of precision where the user asks for none.
+_PRECISION = 12
+
+#: Examples by which the error is predicted.
+_EXAMPLES = 32
+
+#: Products of residues in a second on one core in the batched layout; it decides between layouts, so its order counts.
+_BATCHED_RATE = 4e9
+
+
+@dataclass(frozen=True)
+class FractionalParameters:
+    """BFV with fractional encoding, as in the paper: the parameters of the per-value layout.
+
+    Attributes
+    ----------
+    m : int
+        Polynomial degree, 1024 to 32768. All of the standard coefficient modulus for `m` carries data.
+    p : int
+        Plaintext modulus.
+    base : int
+        Of the digits that encode a number.
+    integer_digits, fraction_digits : int
+        How many digits an encoded number may have.
+    """
+
+    m: int = 4096
+    p: int = 100_000_007
+    base: int = 2
+    integer_digits: int = 64
+    fraction_digits: int = 32
+
+
+def compile(  # noqa: A001 - the field's word for it
+    model: Model | Sequence[Layer] | str | os.PathLike[str] | Any,
+    input_shape: Sequence[int] | None = None,
+    *,
+    architecture: str | os.PathLike[str] | Sequence[Layer] | None = None,
+    layout: Literal["auto", "packed", "batched", "per-value"] = "auto",
+    batch: int = 1,
+    security: int = 128,
+    precision: int | None = None,
+    calibration: ArrayLike | None = None,
+    parameters: FractionalParameters | None = None,
+    fused: bool = True,
+    threads: int = 0,
+) -> Program:
+    """Compile a network.
+
+    Parameters
+    ----------
+    model : Model, torch.nn.Module, path, or sequence of Layer
+        A network of `pycrcnn.models`; a PyTorch module whose `forward` torch.fx can trace, taken in evaluation mode;
+        the path of an ONNX file (it needs ``pycrcnn[onnx]``) or of a safetensors file; or layers as
+        `pycrcnn.models.Layer` describes them. Nothing is ever unpickled.
+
+        These can be evaluated: convolutions (1-d and 2-d, with padding, stride, dilation, groups), average pooling
+        (adaptive too), fully connected layers, batch normalisation by its running statistics, flattening and reshaping
+        of each image, zero padding, sums of branches, arithmetic with constants, squares and other polynomials of one
+        tensor (`pycrcnn.nn.Square`, `pycrcnn.nn.Polynomial`, or written out in `forward`). Dropout does nothing.
+        Softmax, log-softmax, sigmoid and argmax may be the last layers: the client computes them after decryption
+        (`Program.client_head`).
+    input_shape : sequence of int, optional
+        Of one image, such as channels, height, width; needed where the model does not say it.
+    architecture : path or sequence of Layer, optional
+        The layers of a safetensors file, with names of tensors where `pycrcnn.models.Layer` has arrays, or a JSON file
+        that lists them; see `pycrcnn.frontends.safetensors_file`.
+    layout : {"auto", "packed", "batched", "per-value"}
+        ``"packed"``: CKKS, a whole image, or several, in the slots of one ciphertext, for the shortest answer.
+        ``"batched"``: CKKS, one value of thousands of images in a ciphertext, for throughput.
+        ``"per-value"``: BFV, one value of one image in a ciphertext, the paper's layout.
+        ``"auto"``: packed or batched, whichever answers `batch` images sooner; per-value where `parameters` are given.
+    batch : int
+        How many images are to be answered at a time: auto and packed choose by it.
+    security : {128, 192, 256}
+        Bits of security.
+    precision : int, optional
+        CKKS layouts: bits of precision of every value, relative to the largest of its layer; 1 to 30, 12 if not given.
+    calibration : array_like, shape [n, *input_shape], optional
+        CKKS layouts: examples by which the ranges of values are known. Without them synthetic images stand in, with
+        values from 0 to 1, or as a model of `pycrcnn.models` normalises pixels; real images are better.
+    parameters : FractionalParameters, optional
+        Per-value: the encryption parameters.
+    fused : bool
+        Per-value: join layers where that is cheaper; otherwise every layer is computed on its own, as PyCrCNN does.
+    threads : int
+        Threads of every call; 0 stands for all cores.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        A layer cannot be evaluated on ciphertexts; the message names it and says what to use in its place.
+    UnsupportedError, FormatError, MissingPackageError
+        The model cannot be followed or read, or has more of something than the layout takes.
+    ParameterError, InvalidValueError, InvalidTypeError, ShapeError
+        The arguments do not fit.
+
+    Warns
+    -----
+    SecurityWarning
+        The per-value parameters are below the security asked for.
+    """
+    described = describe(model, input_shape, architecture)
+    network = described.network
+    shape = tuple(network.input_shape)
+    whole_number("threads", threads, 0, _MOST_THREADS)
+    batch = whole_number("batch", batch, 1, 2**31 - 1)
+    if security not in (128, 192, 256):
+        raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
+    if layout not in ("auto", "packed", "batched", "per-value"):
+        raise InvalidValueError(f"layout {layout!r}: choose 'auto', 'packed', 'batched' or 'per-value'")
+    if layout == "per-value" or (layout == "auto" and parameters is not None):
+        chosen = parameters or FractionalParameters()
+        context = _fractional_context(chosen, security)
+        digits = chosen.base, chosen.integer_digits, chosen.fraction_digits
+        per_value = _native.PerValueProgram(context, network, *digits, fused)
+        client = Client(per_value.client(), described.client_head, threads)
+        return Program(network, per_value, client, security, 2.0**-chosen.fraction_digits)
+    if parameters is not None:
+        raise InvalidValueError(f"parameters: the {layout} layout chooses its own; leave them out")
+    bits = whole_number("precision", _PRECISION if precision is None else precision, 1, 30)
+    examples = _examples(calibration, model, shape)
+    normal = _native.NormalForm(network, examples.reshape(-1), threads)
+    native = _Choice(normal, batch, security, bits, threads).of(layout)
+    error = native.expected_error(examples[-_EXAMPLES:].reshape(-1), threads)
+    return Program(network, native, Client(native.client(), described.client_head, threads), security, error)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Compiles one network in one layout or another."""
+
+    network: _native.NormalForm
+    batch: int
+    security: int
+    precision: int
+    threads: int
+
+    def of(self, layout: str) -> _native.PackedProgram | _native.BatchedProgram:
+        if layout == "packed":
+            return self.packed()
+        if layout == "batched":
+            return self.batched()
+        try:
+            packed = self.packed()
+        except UnsupportedError as reason:
+            try:
+                return self.batched()
+            except UnsupportedError:
+                raise reason from None
+        if self.batch == 1:
+            return packed
+        try:
+            batched = self.batched()
+        except UnsupportedError:
+            return packed
+        client = batched.client()
+        together = batched.multiplications / _BATCHED_RATE * -(-self.batch // client.capacity)
+        return packed if self._seconds(packed) <= together else batched
+
+    def packed(self) -> _native.PackedProgram:
+        """As many images in a ciphertext as pays for the batch."""
+        best = self._packed(1)
+        images = 2
+        while images <= self.batch:
+            try:
+                candidate = self._packed(images)
+            except UnsupportedError:
+                break
+            if self._seconds(candidate) >= self._seconds(best):
+                break
+            best, images = candidate, 2 * images
+        return best
+
+    def batched(self) -> _native.BatchedProgram:
+        return _native.BatchedProgram(self.network, self.security, self.precision, self.threads)
+
+    def _packed(self, images: int) -> _native.PackedProgram:
+        return _native.PackedProgram(self.network, self.security, self.precision, images, self.threads)
+
+    def _seconds(self, program: _native.PackedProgram) -> float:
+        """For the whole batch."""
+        seconds: float = program.explain()["seconds"]
+        return seconds * -(-self.batch // program.client().capacity)
+
+
+def _examples(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if calibration is not None:
+        return checked_images(calibration, shape)
+    low, high = (model.offset, 255 * model.scale + model.offset) if isinstance(model, Model) else (0.0, 1.0)
+    return synthetic_images(shape, low, high)
+
+
+def _fractional_context(parameters: FractionalParameters, security: int) -> _native.Context:
+    if not isinstance(parameters, FractionalParameters):
+        raise InvalidTypeError(f"parameters: pycrcnn.FractionalParameters are needed, not {parameters!r}")
+    checked_degree(parameters.m)
+    checked_integer("p", parameters.p, 2, 2**61 - 1)
+    checked_integer("base", parameters.base, 2, 2**31)
+    checked_integer("integer_digits", parameters.integer_digits, 1, parameters.m)
+    checked_integer("fraction_digits", parameters.fraction_digits, 1, parameters.m)
+    context = _native.Context.bfv(parameters.m, whole_modulus(parameters.m, 128), parameters.p)
+    warn_if_insecure(context, security)
+    return context

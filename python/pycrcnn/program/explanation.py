@@ -1,0 +1,166 @@
+"""What a program does and what it takes, before anything is encrypted."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Explanation", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a program.
+
+    Attributes
+    ----------
+    kind : str
+        Packed: ``"linear"`` (a matrix over slots, then a division by one prime), ``"sum"`` (of rotations: copies of
+        values, or partial sums added up) or ``"square"``. Per-value: the names of the layers.
+    layout : str
+        Where the values lie after it.
+    primes : int
+        Primes of its input; 0 where that does not change.
+    scale_bits : float
+        Of its output's scale.
+    weights, diagonals, hoisted_rotations, giant_rotations : int
+        Weights that are not zero, over all slots; plaintext products; rotations of one ciphertext, which share a
+        decomposition; rotations each of another ciphertext.
+    seconds : float
+        Predicted, on one core of this machine.
+    """
+
+    kind: str
+    layout: str = ""
+    primes: int = 0
+    scale_bits: float = 0.0
+    weights: int = 0
+    diagonals: int = 0
+    hoisted_rotations: int = 0
+    giant_rotations: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plan of a program. ``print`` shows it, :meth:`as_dict` gives it as plain data, Jupyter shows a table.
+
+    Attributes
+    ----------
+    layout, scheme : str
+    degree : int
+        The polynomial degree N.
+    prime_bits : tuple of int
+        Of the coefficient modulus, the key-switching prime (if any) last.
+    modulus_bits, limit_bits : int
+        Of the whole modulus, and the most that is secure: the smaller of the 2018 standard's and the 2024 guideline's.
+    security : int
+        Bits of security that were asked for.
+    images : int
+        That one run takes.
+    input_scale_bits : float
+        Of the scale at which images are encoded (CKKS).
+    input_layout : str
+        Where the client puts the values of an image.
+    steps : tuple of Step
+    keys, key_bytes : int
+        Evaluation keys, and their bytes as they are sent, once.
+    bytes_up, bytes_down : int
+        Of the encrypted images and answers of one run.
+    memory_bytes : int
+        What a server holds for it: keys and weights, ready for use.
+    error : float
+        The largest error of an answer that is to be expected, as simulated noise made it on the calibration images.
+    seconds : float
+        Predicted for one run on one core of this machine, measured by its arithmetic just now. 0: not predicted.
+    client_head : tuple of str
+        Layers that the client computes after decryption.
+    """
+
+    layout: str
+    scheme: str
+    degree: int
+    prime_bits: tuple[int, ...]
+    modulus_bits: int
+    limit_bits: int
+    security: int
+    images: int
+    bytes_up: int
+    bytes_down: int
+    error: float
+    input_scale_bits: float = 0.0
+    input_layout: str = ""
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+    keys: int = 0
+    key_bytes: int = 0
+    memory_bytes: int = 0
+    seconds: float = 0.0
+    client_head: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        return asdict(self)
+
+    def _facts(self) -> Iterable[tuple[str, str]]:
+        yield "layout", f"{self.layout}, {self.images} image{'s' if self.images > 1 else ''} a run"
+        yield (
+            "parameters",
+            f"{self.scheme}, N = {self.degree}, primes of {'+'.join(map(str, self.prime_bits))} = {self.modulus_bits} "
+            f"bits (limit {self.limit_bits} at {self.security}-bit security)",
+        )
+        if self.input_scale_bits:
+            yield "input", f"scale 2^{self.input_scale_bits:.4g}{self.input_layout and ', '}{self.input_layout}"
+        yield "evaluation keys", f"{self.keys}, {_bytes(self.key_bytes)} sent once" if self.keys else "none needed"
+        yield "a run", f"{_bytes(self.bytes_up)} up, {_bytes(self.bytes_down)} down"
+        if self.memory_bytes:
+            yield "server's memory", _bytes(self.memory_bytes)
+        yield "expected error", f"{self.error:.2g}"
+        if self.seconds:
+            yield "expected time", f"{1e3 * self.seconds:.3g} ms on one core"
+        if self.client_head:
+            yield "client computes", ", ".join(self.client_head)
+
+    _COLUMNS = ("step", "primes", "scale", "weights", "diagonals", "rotations", "ms", "values lie")
+
+    def _rows(self) -> Iterable[tuple[str, ...]]:
+        for step in self.steps:
+            numbers: list[Any] = [step.primes, f"2^{step.scale_bits:.4g}" if step.scale_bits else ""]
+            rotations = step.hoisted_rotations or step.giant_rotations
+            numbers += [step.weights, step.diagonals]
+            numbers += [f"{step.hoisted_rotations}+{step.giant_rotations}" if rotations else ""]
+            numbers += [f"{1e3 * step.seconds:.2f}" if step.seconds else ""]
+            yield step.kind, *(str(number or "") for number in numbers), step.layout
+
+    def __str__(self) -> str:
+        lines = [f"{name:>16}  {text}" for name, text in self._facts()]
+        rows = [self._COLUMNS, *self._rows()]
+        if self.steps:
+            widths = [max(len(row[i]) for row in rows) for i in range(len(self._COLUMNS))]
+            lines.append("")
+            for row in rows:
+                cells = (
+                    cell.ljust(width) if i in (0, len(row) - 1) else cell.rjust(width)
+                    for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+                )
+                lines.append("  ".join(cells).rstrip())
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        facts = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in self._facts()
+        )
+        head = "".join(f"<th>{column}</th>" for column in self._COLUMNS)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._rows()
+        )
+        steps = f"<table><tr>{head}</tr>{rows}</table>" if self.steps else ""
+        return f"<table>{facts}</table>{steps}"
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,210 @@
+"""The server's side of a program: weights and public parameters, no key."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pycrcnn import _native
+from pycrcnn._storage import pack, read_file, unpack, write_file
+from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
+from pycrcnn.frontends.head import ClientLayer
+from pycrcnn.program.client import Client, Keys, checked_images, read_head
+from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
+from pycrcnn.program.explanation import Explanation, Step
+
+__all__ = ["Layout", "Mode", "Native", "Program"]
+
+Layout = Literal["packed", "batched", "per-value"]
+Mode = Literal["clear", "simulate", "encrypted"]
+Native: TypeAlias = _native.PackedProgram | _native.BatchedProgram | _native.PerValueProgram
+
+_NATIVES: dict[str, Any] = {
+    "packed": _native.PackedProgram,
+    "batched": _native.BatchedProgram,
+    "per-value": _native.PerValueProgram,
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network: weights and public parameters, no key. Made by :func:`pycrcnn.compile`.
+
+    Attributes
+    ----------
+    network : _native.Network
+        The network in clear.
+    native : _native.PackedProgram, BatchedProgram or PerValueProgram
+    client : Client
+        What a client needs of it; without weights, to be saved and given away.
+    security : int
+        Bits of security that were asked for.
+    error : float
+        The largest error that is to be expected of an answer.
+    """
+
+    network: _native.Network
+    native: Native = field(repr=False)
+    client: Client
+    security: int
+    error: float
+
+    @property
+    def layout(self) -> str:
+        """``"packed"``, ``"batched"`` or ``"per-value"``."""
+        return self.client.layout
+
+    @property
+    def capacity(self) -> int:
+        """Images that one run takes."""
+        return self.client.capacity
+
+    @property
+    def context(self) -> _native.Context:
+        """The encryption parameters."""
+        return self.client.context
+
+    @property
+    def client_head(self) -> tuple[ClientLayer, ...]:
+        """The model's last layers, such as a softmax, that the client computes on what it has decrypted."""
+        return self.client.client_head
+
+    @property
+    def threads(self) -> int:
+        """Threads of every call; 0 stands for all cores."""
+        return self.client.threads
+
+    def keygen(self) -> Keys:
+        """Fresh keys for the program, as its client makes them."""
+        return self.client.keygen()
+
+    def run(self, images: EncryptedImages, evaluation: EvaluationKeys | None = None) -> Answer:
+        """Evaluate the network on encrypted images.
+
+        Parameters
+        ----------
+        images : EncryptedImages
+            As a client's keys encrypt them.
+        evaluation : EvaluationKeys, optional
+            The client's evaluation keys; the packed layout needs them.
+
+        Raises
+        ------
+        MissingKeyError
+            Evaluation keys are needed, or the one for a rotation is missing.
+        FormatError, KeyMismatchError, ShapeError
+            The bytes are damaged or were made for another program.
+        InvalidTypeError
+            They are no encrypted images.
+        """
+        if not isinstance(images, EncryptedImages) or isinstance(images, Answer):
+            raise InvalidTypeError(f"images as keys.encrypt gives them are needed, not {type(images).__name__}")
+        if evaluation is not None and not isinstance(evaluation, EvaluationKeys):
+            raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
+        parts = images.split(self.capacity)
+        if isinstance(self.native, _native.PackedProgram):
+            if evaluation is None:
+                raise MissingKeyError("evaluation: the packed layout computes with keys; give keys.evaluation")
+            keys = evaluation.prepared(self.native, self.client.native.program, self.threads)
+            return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
+        return Answer(tuple(self.native.run(part, self.threads) for part in parts), images.images)
+
+    def predict(self, images: ArrayLike, mode: Mode = "clear") -> NDArray[np.float64]:
+        """Answers to images.
+
+        Parameters
+        ----------
+        images : array_like, shape [n, *input_shape]
+        mode : {"clear", "simulate", "encrypted"}
+            ``"clear"``: in double precision. ``"simulate"``: what encryption would answer, computed in clear: with its
+            rounding of weights and, in the CKKS layouts, noise of the same deviation (nothing is encrypted).
+            ``"encrypted"``: encrypted with keys made for this one call.
+
+        Returns
+        -------
+        ndarray of float64, shape [n, *output_shape], or what `client_head` makes of it
+        """
+        if mode == "encrypted":
+            keys = self.keygen()
+            return keys.decrypt(self.run(keys.encrypt(images), keys.evaluation))
+        values = checked_images(images, tuple(self.network.input_shape))
+        if mode == "clear":
+            answers = self.network.evaluate(values.reshape(-1), self.threads)
+        elif mode == "simulate":
+            answers = self.native.simulate(values.reshape(-1), threads=self.threads)
+        else:
+            raise InvalidValueError(f"mode {mode!r}: choose 'clear', 'simulate' or 'encrypted'")
+        return self.client.with_head(answers.reshape(len(values), *self.network.output_shape))
+
+    def explain(self) -> Explanation:
+        """The plan: parameters, steps, keys, bytes, and the error and time that are to be expected."""
+        context = self.context
+        limits = [limit for limit in _native.security_limits(context.degree, self.security) if limit]
+        report = self.native.explain()
+        steps = tuple(Step(**step) for step in report.pop("steps"))
+        return Explanation(
+            layout=self.layout,
+            scheme=context.scheme.upper(),
+            degree=context.degree,
+            prime_bits=tuple(q.bit_length() for q in context.moduli),
+            modulus_bits=context.modulus_bits,
+            limit_bits=min(limits, default=0),
+            security=self.security,
+            images=self.capacity,
+            error=self.error,
+            steps=steps,
+            client_head=tuple(layer.kind for layer in self.client_head),
+            **report,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The program, weights included: the server's file."""
+        network, native = self.network.to_bytes(), self.native.to_bytes()
+        head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
+        header = {"layout": self.layout, "head": head, "security": self.security, "error": self.error}
+        return pack("program", {**header, "lengths": [len(network), len(native)]}, network + native)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, threads: int = 0) -> Program:
+        """What :meth:`to_bytes` wrote.
+
+        Raises
+        ------
+        FormatError
+            The bytes hold something else, are damaged, or of another version.
+        """
+        header, payload = unpack("program", data)
+        match header:
+            case {
+                "layout": ("packed" | "batched" | "per-value") as layout,
+                "security": int(security),
+                "error": float(error),
+                "lengths": [int(first), int(second)],
+            } if first >= 0 and second >= 0 and first + second == len(payload) and math.isfinite(error):
+                pass
+            case _:
+                raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
+        network = _native.Network.from_bytes(payload[:first])
+        native = _NATIVES[layout].from_bytes(payload[first:], threads)
+        client = Client(native.client(), read_head(header), threads)
+        if list(network.input_shape) != list(client.input_shape):
+            raise FormatError("the program and its network take images of different shapes: the file is damaged")
+        return cls(network, native, client, security, error)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the server's file."""
+        write_file(os.fspath(path), self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], threads: int = 0) -> Program:
+        """Read a program from a file of :meth:`save`."""
+        return cls.from_bytes(read_file(os.fspath(path)), threads)
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError("a program is not pickled: to_bytes() and save() write it")

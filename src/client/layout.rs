@@ -1,0 +1,105 @@
+//! How the values of images and answers stand in plaintexts, for each layout.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::encoding::{CkksEncoder, FractionalEncoder};
+use crate::error::Result;
+use crate::plan::envelope::Identity;
+use crate::plan::{batched, packed, per_value};
+use crate::scheme::Plaintext;
+
+/// A program's client's part with its encoder.
+#[derive(Debug)]
+pub enum Layout {
+    /// whole images in the slots of a ciphertext
+    Packed(packed::Interface, CkksEncoder),
+    /// one value of many images in a ciphertext
+    Batched(batched::Interface, CkksEncoder),
+    /// one value of one image in a ciphertext
+    PerValue(per_value::Interface, FractionalEncoder),
+}
+
+impl Layout {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Packed(part, _) => part.to_bytes(),
+            Self::Batched(part, _) => part.to_bytes(),
+            Self::PerValue(part, _) => part.to_bytes(),
+        }
+    }
+
+    /// What tells the program from others.
+    pub fn program(&self) -> &Identity {
+        match self {
+            Self::Packed(part, _) => &part.program,
+            Self::Batched(part, _) => &part.program,
+            Self::PerValue(part, _) => &part.program,
+        }
+    }
+
+    /// The shapes of one image and of one answer.
+    pub fn shapes(&self) -> [&[usize]; 2] {
+        match self {
+            Self::Packed(part, _) => [&part.input_shape, &part.output_shape],
+            Self::Batched(part, _) => [&part.input_shape, &part.output_shape],
+            Self::PerValue(part, _) => [&part.input_shape, &part.output_shape],
+        }
+    }
+
+    /// Images that one run takes.
+    pub fn capacity(&self) -> usize {
+        match self {
+            Self::Packed(part, _) => part.images,
+            Self::Batched(part, _) => part.capacity(),
+            Self::PerValue(..) => 1,
+        }
+    }
+
+    /// The level of the relinearization key, and the rotations with theirs; `None` where no keys are needed.
+    pub fn keys(&self) -> Option<(Option<usize>, &BTreeMap<usize, usize>)> {
+        match self {
+            Self::Packed(part, _) => Some((part.relinearization, &part.rotations)),
+            Self::Batched(..) | Self::PerValue(..) => None,
+        }
+    }
+
+    /// Ciphertexts of an answer.
+    pub(super) fn answer_ciphertexts(&self) -> usize {
+        match self {
+            Self::Packed(..) => 1,
+            Self::Batched(..) | Self::PerValue(..) => self.shapes()[1].iter().product(),
+        }
+    }
+
+    /// Flattened images as the plaintexts of one run, encoded on the rayon pool of the caller.
+    pub(super) fn encode(&self, images: &[f64]) -> Result<Vec<Plaintext>> {
+        match self {
+            Self::Packed(part, encoder) => {
+                let slots = part.slots_of(images)?;
+                Ok(vec![encoder.encode(&slots, part.input_scale, part.parameters.data_moduli().len())?])
+            }
+            Self::Batched(part, encoder) => part.encode(encoder, images),
+            Self::PerValue(part, encoder) => part.encode(encoder, images),
+        }
+    }
+
+    /// The answers to `count` images in the plaintexts of one run, flattened.
+    pub(super) fn decode(&self, plaintexts: &[Plaintext], count: usize) -> Result<Vec<f64>> {
+        match self {
+            Self::Packed(part, encoder) => {
+                let slots = plaintexts.iter().map(|plaintext| encoder.decode(plaintext)).collect::<Result<Vec<_>>>()?;
+                Ok(slots.iter().flat_map(|slots| part.answers_in(slots, count)).collect())
+            }
+            Self::Batched(_, encoder) => {
+                let columns: Vec<Vec<f64>> =
+                    plaintexts.par_iter().map(|plaintext| encoder.decode(plaintext)).collect::<Result<_>>()?;
+                Ok((0..count).flat_map(|image| columns.iter().map(move |column| column[image])).collect())
+            }
+            Self::PerValue(_, encoder) => {
+                plaintexts.par_iter().map(|plaintext| encoder.decode_checked(plaintext)).collect()
+            }
+        }
+    }
+}

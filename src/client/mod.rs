@@ -1,0 +1,165 @@
+//! The client's side of every layout: it encrypts images and decrypts answers, and has no weights.
+
+mod layout;
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::encoding::CkksEncoder;
+use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SymmetricEncryptor, keygen};
+use crate::error::{Error, Result};
+use crate::plan::envelope::{self, Identity, Kind};
+use crate::plan::{batched, packed, per_value};
+use crate::protocol;
+use crate::runtime::Cancellation;
+use crate::scheme::{Context, Plaintext, PublicKey, SecretKey};
+
+pub use layout::Layout;
+
+/// What a client encrypts with.
+#[derive(Debug, Clone, Copy)]
+pub enum EncryptionKey<'a> {
+    /// its own key: half the bytes, and less noise
+    Secret(&'a SecretKey),
+    /// for whoever may encrypt but not decrypt
+    Public(&'a PublicKey),
+}
+
+/// The client's part of a program, ready for use.
+#[derive(Debug)]
+pub struct Client {
+    layout: Layout,
+    context: Arc<Context>,
+}
+
+impl Client {
+    /// The client's part of a packed program.
+    ///
+    /// # Errors
+    /// Those of the parameters and the encoder; so for all layouts.
+    pub fn packed(part: packed::Interface) -> Result<Self> {
+        let context = Context::new(part.parameters.clone())?;
+        Ok(Self { layout: Layout::Packed(part, CkksEncoder::new(context.clone())?), context })
+    }
+
+    /// The client's part of a batched program.
+    ///
+    /// # Errors
+    /// As [`packed`](Self::packed).
+    pub fn batched(part: batched::Interface) -> Result<Self> {
+        let context = Context::new(part.parameters.clone())?;
+        Ok(Self { layout: Layout::Batched(part, CkksEncoder::new(context.clone())?), context })
+    }
+
+    /// The client's part of a per-value program.
+    ///
+    /// # Errors
+    /// As [`packed`](Self::packed).
+    pub fn per_value(part: per_value::Interface) -> Result<Self> {
+        let (context, encoder) = (Context::new(part.parameters.clone())?, part.encoder()?);
+        Ok(Self { layout: Layout::PerValue(part, encoder), context })
+    }
+
+    /// A client's part from its file, of which there may be `limit` bytes once it is expanded.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::TooLarge`], and errors of the parameters.
+    pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
+        match envelope::kind(bytes)? {
+            Kind::BatchedClient => Self::batched(batched::Interface::from_bytes(bytes, limit)?),
+            Kind::PerValueClient => Self::per_value(per_value::Interface::from_bytes(bytes, limit)?),
+            // Any other kind is refused there.
+            _ => Self::packed(packed::Interface::from_bytes(bytes, limit)?),
+        }
+    }
+
+    /// The client's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.layout.to_bytes()
+    }
+
+    /// Where values lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The context that images are encrypted in.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// What tells the program from others.
+    pub fn program(&self) -> &Identity {
+        self.layout.program()
+    }
+
+    /// A fresh secret key, and the public key for it.
+    ///
+    /// # Errors
+    /// [`Error::Entropy`].
+    pub fn generate_keys(&self) -> Result<(SecretKey, PublicKey)> {
+        let secret = keygen::secret_key(&self.context)?;
+        let public = keygen::public_key(&self.context, &secret)?;
+        Ok((secret, public))
+    }
+
+    /// The evaluation keys that the program needs, as they are sent; none for layouts that need none.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] for another context's key, [`Error::Entropy`], [`Error::Interrupted`].
+    pub fn evaluation_keys(&self, secret: &SecretKey, cancellation: &Cancellation) -> Result<Vec<u8>> {
+        let Some((relinearization, rotations)) = self.layout.keys() else { return Ok(Vec::new()) };
+        let generator = KeyGenerator::new(self.context.clone(), secret)?;
+        generator.evaluation_keys(relinearization, rotations, cancellation)?.to_bytes(&self.context)
+    }
+
+    /// Encrypts flattened images, as many as one run takes or fewer.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] and [`Error::Unencodable`] for unusable images, [`Error::ParametersMismatch`] for another
+    /// context's key, [`Error::Entropy`], [`Error::Interrupted`].
+    pub fn encrypt(&self, key: EncryptionKey<'_>, images: &[f64], cancellation: &Cancellation) -> Result<Vec<u8>> {
+        let plaintexts = self.layout.encode(images)?;
+        match key {
+            EncryptionKey::Secret(key) => {
+                let encryptor = SymmetricEncryptor::new(self.context.clone(), key)?;
+                let ciphertexts = encryptor.encrypt_seeded(&plaintexts, None, cancellation)?;
+                protocol::pack_seeded(self.program(), &self.context, &ciphertexts, plaintexts.len())
+            }
+            EncryptionKey::Public(key) => {
+                let encryptor = PublicEncryptor::new(self.context.clone(), key)?;
+                let ciphertexts = encryptor.encrypt_all(&plaintexts, None, cancellation)?;
+                protocol::pack(self.program(), &self.context, &ciphertexts)
+            }
+        }
+    }
+
+    /// Decrypts the answers to the first `count` images, flattened.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for damaged bytes, [`Error::ParametersMismatch`] for an answer of another program or another
+    /// context's key, [`Error::NoiseBudgetExhausted`](Error::NoiseBudgetExhausted) where a BFV answer cannot be decrypted,
+    /// [`Error::Interrupted`].
+    pub fn decrypt(
+        &self,
+        secret: &SecretKey,
+        answer: &[u8],
+        count: usize,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<f64>> {
+        let ciphertexts = protocol::unpack(self.program(), &self.context, answer, self.layout.answer_ciphertexts())?;
+        let decryptor = Decryptor::new(self.context.clone(), secret)?;
+        let plaintexts = ciphertexts.par_iter().map(|ciphertext| {
+            cancellation.check()?;
+            decryptor.decrypt(ciphertext)
+        });
+        let plaintexts = plaintexts.collect::<Result<Vec<Plaintext>>>()?;
+        let capacity = self.layout.capacity();
+        if !(1..=capacity).contains(&count) {
+            let reason = format!("{count}; one message holds the answers to 1 to {capacity} images");
+            return Err(Error::InvalidArgument { name: "count", reason });
+        }
+        self.layout.decode(&plaintexts, count)
+    }
+}

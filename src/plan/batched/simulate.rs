@@ -1,0 +1,105 @@
+//! The batched layout in clear: weights rounded as they are, the noise that encryption and divisions would add.
+
+use rayon::prelude::*;
+
+use super::{BatchedProgram, FRESH_NOISE};
+use crate::error::{Error, Result};
+use crate::network::AffineMap;
+use crate::plan::noise::Gaussian;
+
+impl BatchedProgram {
+    /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, with noise from a seed. A simulation:
+    /// nothing is encrypted.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where there is no whole image.
+    pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
+        let context = self.context();
+        let degree = context.degree() as f64;
+        let slot = (degree / 2.0).sqrt();
+        let (mut scale, mut primes, mut polynomials) = (self.interface.input_scale, context.data_primes(), 2);
+        // Each map as it is computed, and the deviation of the noise before it, in units of values.
+        let mut maps = Vec::new();
+        let mut deviation = slot * FRESH_NOISE / scale;
+        for (i, map) in self.source.maps().iter().enumerate() {
+            if i > 0 {
+                scale *= scale;
+                polynomials = 2 * polynomials - 1;
+            }
+            let integers = map.quantize(self.choice.weight_scales[i], scale)?;
+            let weights: Vec<f64> = integers.weights().iter().map(|&w| w as f64 / integers.weight_scale()).collect();
+            let bias: Vec<f64> = integers.bias().iter().map(|&b| b as f64 / integers.output_scale()).collect();
+            let rounded = AffineMap::new(
+                map.input_shape(),
+                map.output_shape(),
+                integers.offsets(),
+                integers.columns(),
+                &weights,
+                &bias,
+            )?;
+            maps.push((rounded, deviation));
+            scale = integers.output_scale();
+            let divisions = if i == 0 { 0 } else { self.choice.divisions[i - 1] };
+            for prime in primes - divisions..primes {
+                scale /= context.modulus(prime).value() as f64;
+            }
+            primes -= divisions;
+            // A division rounds every polynomial; the last is multiplied by the largest power of the secret.
+            let rounding = (degree / 24.0).sqrt() * (2.0 * degree / 3.0).sqrt().powi(polynomials - 1) / scale;
+            deviation = if divisions > 0 { rounding } else { 0.0 };
+        }
+        let answers = self.images(images)?.enumerate().collect::<Vec<_>>().into_par_iter().map(|(index, image)| {
+            let mut noise = Gaussian::new(seed ^ ((index as u64) << 32));
+            let mut values = image.to_vec();
+            for (i, (map, before)) in maps.iter().enumerate() {
+                noise.add(&mut values, *before);
+                if i > 0 {
+                    values.iter_mut().for_each(|x| *x *= *x);
+                }
+                values = map.apply(&values)?;
+            }
+            noise.add(&mut values, deviation);
+            Ok(values)
+        });
+        Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
+    }
+
+    /// The largest error of an answer that is to be expected for images like these: twice the largest difference between
+    /// the clear answers and those of at least `samples` simulated answers.
+    ///
+    /// # Errors
+    /// As [`simulate`](Self::simulate).
+    pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
+        let mut exact = Vec::new();
+        for image in self.images(images)? {
+            let mut values = image.to_vec();
+            for (i, map) in self.source.maps().iter().enumerate() {
+                if i > 0 {
+                    values.iter_mut().for_each(|x| *x *= *x);
+                }
+                values = map.apply(&values)?;
+            }
+            exact.extend(values);
+        }
+        let mut largest = 0.0f64;
+        let rounds = samples.div_ceil(self.images(images)?.len());
+        for seed in 0..rounds as u64 {
+            for (noisy, exact) in self.simulate(images, seed)?.iter().zip(&exact) {
+                largest = largest.max((noisy - exact).abs());
+            }
+        }
+        Ok(2.0 * largest)
+    }
+
+    fn images<'a>(&self, images: &'a [f64]) -> Result<std::slice::ChunksExact<'a, f64>> {
+        let inputs = self.source.maps()[0].inputs();
+        if images.is_empty() || !images.len().is_multiple_of(inputs) {
+            return Err(Error::ShapeMismatch {
+                operation: "simulation",
+                expected: format!("whole images of {inputs} values"),
+                got: vec![images.len()],
+            });
+        }
+        Ok(images.chunks_exact(inputs))
+    }
+}

@@ -1,0 +1,29 @@
+//! Gaussian noise for simulations: reproducible by its seed, and not for encryption.
+
+use std::f64::consts::TAU;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// A source of normal numbers.
+#[derive(Debug)]
+pub struct Gaussian(ChaCha12Rng);
+
+impl Gaussian {
+    /// The source that a seed stands for.
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha12Rng::seed_from_u64(seed))
+    }
+
+    /// Adds noise of a standard deviation to every value.
+    pub fn add(&mut self, values: &mut [f64], deviation: f64) {
+        values.iter_mut().for_each(|value| *value += deviation * self.normal());
+    }
+
+    /// A standard normal number (Box and Muller, 1958).
+    fn normal(&mut self) -> f64 {
+        let mut uniform = || ((self.0.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), TAU * uniform());
+        radius * angle.cos()
+    }
+}

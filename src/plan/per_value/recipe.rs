@@ -1,0 +1,125 @@
+//! Per-value programs as data: what the server compiles, what the client knows.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fidelity, PerValueProgram};
+use crate::encoding::FractionalEncoder;
+use crate::error::{Error, Result};
+use crate::evaluator::Evaluator;
+use crate::network::Network;
+use crate::plan::envelope::{self, Identity, Kind, ensure};
+use crate::plan::normal_form::values;
+use crate::scheme::{Context, Parameters, Plaintext};
+
+/// How numbers are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digits {
+    /// the base of the digits
+    pub base: u64,
+    /// how many digits an integer part may have
+    pub integer: usize,
+    /// how many digits a fraction may have
+    pub fraction: usize,
+}
+
+/// What a per-value program is compiled from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// affine maps and squares
+    pub network: Network,
+    /// BFV parameters
+    pub parameters: Parameters,
+    /// how weights and images are encoded
+    pub digits: Digits,
+    /// whether layers are joined
+    pub fidelity: Fidelity,
+}
+
+impl Recipe {
+    /// The program and the client's part.
+    ///
+    /// # Errors
+    /// Those of [`PerValueProgram::compile`] and of the encoder.
+    pub fn compile(&self) -> Result<(PerValueProgram, Interface)> {
+        let interface = Interface {
+            parameters: self.parameters.clone(),
+            digits: self.digits,
+            input_shape: self.network.input_shape().to_vec(),
+            output_shape: self.network.output_shape().to_vec(),
+            program: envelope::identity(self),
+        };
+        let evaluator = Arc::new(Evaluator::new(Context::new(self.parameters.clone())?));
+        let program = PerValueProgram::compile(evaluator, &interface.encoder()?, &self.network, self.fidelity)?;
+        Ok((program, interface))
+    }
+
+    /// The server's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        envelope::seal(Kind::PerValueProgram, self)
+    }
+
+    /// A recipe from its bytes, of which there may be `limit` once they are expanded.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::TooLarge`].
+    pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
+        envelope::open(Kind::PerValueProgram, bytes, limit)
+    }
+}
+
+/// What a client knows of a per-value program: no weight is in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// BFV parameters
+    pub parameters: Parameters,
+    /// how images are encoded
+    pub digits: Digits,
+    /// the shape of one image
+    pub input_shape: Vec<usize>,
+    /// the shape of one answer
+    pub output_shape: Vec<usize>,
+    /// what tells this program from others
+    pub program: Identity,
+}
+
+impl Interface {
+    /// The encoder of images and answers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for digits that do not fit.
+    pub fn encoder(&self) -> Result<FractionalEncoder> {
+        let Digits { base, integer, fraction } = self.digits;
+        FractionalEncoder::new(self.parameters.degree(), self.parameters.plain_modulus(), base, integer, fraction)
+    }
+
+    /// Encodes one flattened image, one plaintext a value.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of values, [`Error::Unencodable`].
+    pub fn encode(&self, encoder: &FractionalEncoder, image: &[f64]) -> Result<Vec<Plaintext>> {
+        let inputs: usize = self.input_shape.iter().product();
+        if image.len() != inputs {
+            let expected = format!("{inputs} values of one image");
+            return Err(Error::ShapeMismatch { operation: "encrypting", expected, got: vec![image.len()] });
+        }
+        encoder.encode_all(image)
+    }
+
+    /// The client's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        envelope::seal(Kind::PerValueClient, self)
+    }
+
+    /// A client's part from its bytes, of which there may be `limit` once they are expanded.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::TooLarge`].
+    pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
+        let interface: Self = envelope::open(Kind::PerValueClient, bytes, limit)?;
+        let few = |shape: &[usize]| values(shape).is_some_and(|count| (1..1 << 32).contains(&count));
+        ensure(few(&interface.input_shape) && few(&interface.output_shape), "its shapes hold no values or too many")?;
+        Ok(interface)
+    }
+}

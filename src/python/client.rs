@@ -1,0 +1,118 @@
+//! The client's side of every layout.
+
+use std::sync::Arc;
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::context::Context;
+use super::encryption::EncryptionKey;
+use super::keys::{PublicKey, SecretKey};
+use super::work;
+use crate::client::{self, Layout};
+use crate::protocol::LIMIT;
+
+/// What a client knows of a program: no weight is in it.
+#[pyclass(frozen, module = "pycrcnn._native")]
+pub struct Client {
+    pub inner: client::Client,
+}
+
+#[pymethods]
+impl Client {
+    /// A client's part from its bytes.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        Ok(Self { inner: py.detach(|| client::Client::from_bytes(data, LIMIT))? })
+    }
+
+    /// The client's part as bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.inner.to_bytes()))
+    }
+
+    /// `"packed"`, `"batched"` or `"per-value"`.
+    #[getter]
+    fn layout(&self) -> &'static str {
+        match self.inner.layout() {
+            Layout::Packed(..) => "packed",
+            Layout::Batched(..) => "batched",
+            Layout::PerValue(..) => "per-value",
+        }
+    }
+
+    /// The encryption parameters.
+    #[getter]
+    fn context(&self) -> Context {
+        Context { inner: self.inner.context().clone() }
+    }
+
+    /// Images that one run takes.
+    #[getter]
+    fn capacity(&self) -> usize {
+        self.inner.layout().capacity()
+    }
+
+    /// The shape of one image.
+    #[getter]
+    fn input_shape(&self) -> Vec<usize> {
+        self.inner.layout().shapes()[0].to_vec()
+    }
+
+    /// The shape of one answer.
+    #[getter]
+    fn output_shape(&self) -> Vec<usize> {
+        self.inner.layout().shapes()[1].to_vec()
+    }
+
+    /// What tells the program from others, in hexadecimal digits.
+    #[getter]
+    fn program(&self) -> String {
+        self.inner.program().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A fresh secret key and the public key for it.
+    fn generate_keys(&self, py: Python<'_>) -> PyResult<(SecretKey, PublicKey)> {
+        let (secret, public) = py.detach(|| self.inner.generate_keys())?;
+        Ok((SecretKey { inner: Arc::new(secret) }, PublicKey::new(public, self.inner.context())))
+    }
+
+    /// The evaluation keys that the program needs, as they are sent; no bytes where it needs none.
+    #[pyo3(signature = (key, threads=0))]
+    fn evaluation_keys<'py>(&self, py: Python<'py>, key: &SecretKey, threads: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let key = key.inner.clone();
+        let bytes = work::run(py, threads, |cancellation| self.inner.evaluation_keys(&key, cancellation))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Encrypts flattened images, as many as one run takes or fewer.
+    #[pyo3(signature = (key, images, threads=0))]
+    fn encrypt<'py>(
+        &self,
+        py: Python<'py>,
+        key: EncryptionKey<'_>,
+        images: PyReadonlyArray1<'_, f64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let images = images.as_slice()?;
+        let key = key.shared();
+        let bytes = work::run(py, threads, |cancellation| self.inner.encrypt(key.borrowed(), images, cancellation))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Decrypts the answers to the first `count` images, flattened.
+    #[pyo3(signature = (key, data, count, threads=0))]
+    fn decrypt<'py>(
+        &self,
+        py: Python<'py>,
+        key: &SecretKey,
+        data: &[u8],
+        count: usize,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let key = key.inner.clone();
+        let answers = work::run(py, threads, |cancellation| self.inner.decrypt(&key, data, count, cancellation))?;
+        Ok(answers.into_pyarray(py))
+    }
+}

@@ -1,0 +1,163 @@
+//! The per-value layout for a server.
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use rayon::prelude::*;
+
+use super::client::Client;
+use super::context::Context;
+use super::keys::SecretKey;
+use super::network::Network;
+use super::work;
+use crate::client;
+use crate::encryption::Decryptor;
+use crate::encryption::transport::polynomial_bytes;
+use crate::error::Result;
+use crate::network::{PlainRing, Simulator};
+use crate::plan::per_value::{self, Digits, Fidelity, Interface, Recipe};
+use crate::protocol::{self, LIMIT};
+use crate::scheme::Ciphertext;
+
+/// A network compiled for the per-value layout: one value of one image in a ciphertext.
+#[pyclass(frozen, module = "pycrcnn._native")]
+pub struct PerValueProgram {
+    inner: per_value::PerValueProgram,
+    recipe: Recipe,
+    interface: Interface,
+}
+
+impl PerValueProgram {
+    fn compile(recipe: Recipe) -> Result<Self> {
+        let (inner, interface) = recipe.compile()?;
+        Ok(Self { inner, recipe, interface })
+    }
+
+    fn simulated(&self, images: &[f64]) -> Result<Vec<f64>> {
+        let encoder = self.interface.encoder()?;
+        let parameters = &self.interface.parameters;
+        let ring = PlainRing::new(parameters.degree(), parameters.plain_modulus())?;
+        let simulator = Simulator::new(self.inner.computed_network(), ring, encoder.clone())?;
+        simulator.predict(images, |plaintext| encoder.decode_checked(plaintext))
+    }
+
+    fn unpack(&self, data: &[u8]) -> Result<Vec<Ciphertext>> {
+        protocol::unpack(&self.interface.program, self.inner.context(), data, self.inner.inputs())
+    }
+}
+
+#[pymethods]
+impl PerValueProgram {
+    /// Compiles a network of affine maps and squares; `fused` joins layers where that is cheaper.
+    #[new]
+    #[pyo3(signature = (context, network, base=2, integer_digits=64, fraction_digits=32, fused=true))]
+    fn new(
+        py: Python<'_>,
+        context: &Context,
+        network: &Network,
+        base: u64,
+        integer_digits: usize,
+        fraction_digits: usize,
+        fused: bool,
+    ) -> PyResult<Self> {
+        let recipe = Recipe {
+            network: (*network.inner).clone(),
+            parameters: context.inner.parameters().clone(),
+            digits: Digits { base, integer: integer_digits, fraction: fraction_digits },
+            fidelity: if fused { Fidelity::Fused } else { Fidelity::Layers },
+        };
+        Ok(py.detach(|| Self::compile(recipe))?)
+    }
+
+    /// A program from its bytes.
+    #[staticmethod]
+    #[pyo3(signature = (data, threads=0))]
+    fn from_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<Self> {
+        work::run(py, threads, |_| Self::compile(Recipe::from_bytes(data, LIMIT)?))
+    }
+
+    /// The program as bytes, weights included.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.recipe.to_bytes()))
+    }
+
+    /// The client's part.
+    fn client(&self, py: Python<'_>) -> PyResult<Client> {
+        Ok(Client { inner: py.detach(|| client::Client::per_value(self.interface.clone()))? })
+    }
+
+    /// The names of the steps, each with the layers that it computes.
+    #[getter]
+    fn steps(&self) -> Vec<String> {
+        self.inner.step_names().map(str::to_owned).collect()
+    }
+
+    /// What the program takes: bytes, and the names of its steps.
+    fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let parameters = &self.interface.parameters;
+        let polynomial = polynomial_bytes(parameters, parameters.data_moduli().len());
+        let outputs: usize = self.interface.output_shape.iter().product();
+        let steps = PyList::empty(py);
+        for name in self.inner.step_names() {
+            let row = PyDict::new(py);
+            row.set_item("kind", name)?;
+            steps.append(row)?;
+        }
+        let report = PyDict::new(py);
+        report.set_item("bytes_up", self.inner.inputs() * polynomial)?;
+        report.set_item("bytes_down", outputs * ((1 << self.inner.squares()) + 1) * polynomial)?;
+        report.set_item("steps", steps)?;
+        Ok(report)
+    }
+
+    /// Evaluates one encrypted image.
+    #[pyo3(signature = (data, threads=0))]
+    fn run<'py>(&self, py: Python<'py>, data: &[u8], threads: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = work::run(py, threads, |cancellation| {
+            let image = self.unpack(data)?;
+            let answer = self.inner.run(&image.iter().collect::<Vec<_>>(), cancellation)?;
+            protocol::pack(&self.interface.program, self.inner.context(), &answer)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Evaluates one image and tells the smallest noise budget, fresh and after each step, in bits: for this the secret key is
+    /// needed, so it is the client's tool.
+    #[pyo3(signature = (key, data, threads=0))]
+    fn noise_budgets(
+        &self,
+        py: Python<'_>,
+        key: &SecretKey,
+        data: &[u8],
+        threads: usize,
+    ) -> PyResult<Vec<(String, u32)>> {
+        let key = key.inner.clone();
+        work::run(py, threads, |cancellation| {
+            let image = self.unpack(data)?;
+            let decryptor = Decryptor::new(self.inner.context().clone(), &key)?;
+            let smallest = |values: &[Ciphertext]| {
+                let each = values.par_iter().map(|value| decryptor.noise_budget(value));
+                each.try_reduce(|| u32::MAX, |a, b| Ok(a.min(b)))
+            };
+            let mut budgets = vec![("fresh".to_owned(), smallest(&image)?)];
+            self.inner.run_observed(&image.iter().collect::<Vec<_>>(), cancellation, |name, values| {
+                budgets.push((name.to_owned(), smallest(values)?));
+                Ok(())
+            })?;
+            Ok(budgets)
+        })
+    }
+
+    /// Answers to flattened images, computed exactly in the plaintext ring: digit for digit what decryption gives.
+    #[pyo3(signature = (images, threads=0))]
+    fn simulate<'py>(
+        &self,
+        py: Python<'py>,
+        images: PyReadonlyArray1<'_, f64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let images = images.as_slice()?;
+        let answers = work::run(py, threads, |_| self.simulated(images))?;
+        Ok(answers.into_pyarray(py))
+    }
+}
