@@ -49,8 +49,9 @@ struct EncodedGroup {
 
 impl LinearTransform {
     /// Encodes the matrix that gives the sum over groups of rot_giant(sum of diagonal * rot_baby(x)), plus `bias`, for
-    /// ciphertexts with `primes` primes at `input_scale`; diagonals are encoded at `plain_scale`. A rotation by s puts
-    /// slot i + s modulo N/2 in slot i. Diagonals are encoded in parallel on the rayon pool of the caller.
+    /// ciphertexts with `primes` primes at `input_scale`; diagonals are encoded at the scale that brings the result, rescaled,
+    /// to `output_scale`. A rotation by s puts slot i + s modulo N/2 in slot i. Diagonals are encoded in parallel on the rayon
+    /// pool of the caller.
     ///
     /// # Errors
     /// [`Error::LevelExhausted`] where no prime is left to divide by; [`Error::Unsupported`] without a key-switching prime;
@@ -59,7 +60,7 @@ impl LinearTransform {
         encoder: &CkksEncoder,
         primes: usize,
         input_scale: f64,
-        plain_scale: f64,
+        output_scale: f64,
         groups: &[Group],
         bias: Option<&[f64]>,
     ) -> Result<Self> {
@@ -72,6 +73,7 @@ impl LinearTransform {
             let reason = format!("a rotation by {step} of {} slots", encoder.slots());
             return Err(Error::InvalidArgument { name: "groups", reason });
         }
+        let plain_scale = output_scale / input_scale * context.modulus(primes - 1).value() as f64;
         let babies: BTreeSet<usize> = groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby)).collect();
         let babies: Vec<usize> = babies.into_iter().collect();
         let encode = |(baby, values): &(usize, Vec<f64>)| {
@@ -83,7 +85,6 @@ impl LinearTransform {
             Ok(EncodedGroup { giant: group.giant, diagonals })
         };
         let groups = groups.iter().map(encoded).collect::<Result<_>>()?;
-        let output_scale = input_scale * plain_scale / context.modulus(primes - 1).value() as f64;
         let bias = bias.map(|bias| encoder.encode(bias, output_scale, primes - 1)).transpose()?;
         Ok(Self { primes, input_scale, output_scale, babies, groups, bias })
     }

@@ -108,9 +108,8 @@ proptest! {
         };
         let groups: Vec<Group> = giants.iter().map(group).collect();
         let bias = with_bias.then(|| values(n, seed + 5));
-        let plain_scale = fixture.context.modulus(level - 1).value() as f64;
         let transform =
-            LinearTransform::new(&fixture.encoder, level, SCALE, plain_scale, &groups, bias.as_deref()).unwrap();
+            LinearTransform::new(&fixture.encoder, level, SCALE, SCALE * 1.5, &groups, bias.as_deref()).unwrap();
         // Keys of a higher level serve a lower one.
         let keys = fixture.keys(&transform.rotations(), if lower { 4 } else { level });
         let x = values(n, seed);
@@ -118,7 +117,7 @@ proptest! {
             .evaluator
             .linear_transform(&fixture.encrypt(&x, level), &transform, &keys, &Cancellation::new())
             .unwrap();
-        prop_assert_eq!((product.primes(), product.size()), (level - 1, 2));
+        prop_assert_eq!((product.primes(), product.size(), product.scale()), (level - 1, 2, SCALE * 1.5));
         close(&fixture.decrypt(&product), &expected(&groups, bias.as_deref(), &x), 1e-4);
     }
 

@@ -180,7 +180,8 @@ impl Plan {
         (rotations, relinearization)
     }
 
-    /// The scale after each step.
+    /// The scale after each step. A square leaves it a little off, as its prime is off; the weights of the next affine map
+    /// bring it back, so that the drift does not double from square to square.
     pub fn scales(&self) -> Vec<f64> {
         let mut scale = self.interface.input_scale;
         let last_prime = |level: usize| self.interface.parameters.moduli()[level - 1] as f64;
@@ -188,8 +189,10 @@ impl Plan {
             .iter()
             .zip(self.levels())
             .map(|(step, level)| {
-                if *step == Step::Square {
-                    scale *= scale / last_prime(level);
+                match step {
+                    Step::Sum { .. } => {}
+                    Step::Linear { .. } => scale = self.interface.input_scale,
+                    Step::Square => scale *= scale / last_prime(level),
                 }
                 scale
             })

@@ -37,9 +37,9 @@ impl PackedProgram {
         let encoder = CkksEncoder::new(context.clone())?;
         let n = encoder.slots();
         let (levels, scales) = (plan.levels(), plan.scales());
-        let input_scales = [plan.interface.input_scale].into_iter().chain(scales);
+        let input_scales = [plan.interface.input_scale].into_iter().chain(scales.iter().copied());
         let mut steps = Vec::with_capacity(plan.steps.len());
-        for ((step, &primes), scale) in plan.steps.iter().zip(&levels).zip(input_scales) {
+        for (((step, &primes), scale), &next) in plan.steps.iter().zip(&levels).zip(input_scales).zip(&scales) {
             cancellation.check()?;
             steps.push(match step {
                 Step::Sum { rotations } => EncodedStep::Sum(rotations.clone()),
@@ -56,10 +56,7 @@ impl PackedProgram {
                     };
                     let groups: Vec<Group> = groups.iter().map(group).collect();
                     let bias = (!bias.is_empty()).then(|| spread(bias));
-                    // At the scale of the prime that is divided by, the scale of the ciphertext stays what it was.
-                    let plain_scale = context.modulus(primes - 1).value() as f64;
-                    let transform =
-                        LinearTransform::new(&encoder, primes, scale, plain_scale, &groups, bias.as_deref())?;
+                    let transform = LinearTransform::new(&encoder, primes, scale, next, &groups, bias.as_deref())?;
                     EncodedStep::Linear(transform)
                 }
             });

@@ -110,11 +110,11 @@ impl Noise {
                 }
                 let row = weights / used.max(1) as f64;
                 let rotations = switching * self.slot / scale * row.sqrt();
-                // Encoding rounds the coefficients of every diagonal, at the scale of the prime that is divided by.
+                // Encoding rounds the coefficients of every diagonal, at about the scale of the prime that is divided by.
                 // An answer meets the slots that hold values, so they count, each by its square, and empty ones do not.
                 let moment = |power: i32| values.iter().map(|x| x.powi(power)).sum::<f64>();
                 let mean_square = moment(4) / moment(2).max(f64::MIN_POSITIVE);
-                let encoding_scale = parameters.moduli()[level - 1] as f64;
+                let encoding_scale = parameters.moduli()[level - 1] as f64 * next / scale;
                 let encoding = (diagonals as f64 * mean_square / 12.0).sqrt() * self.slot / encoding_scale;
                 (rotations.powi(2) + encoding.powi(2) + rounding.powi(2)).sqrt()
             }
@@ -214,5 +214,24 @@ mod tests {
         for (answer, expected) in plan.simulate(&examples, 7).unwrap().iter().zip(&clear) {
             assert!((answer - expected).abs() <= 0.01 * largest, "{answer} {expected}");
         }
+    }
+
+    #[test]
+    fn scales_of_a_deep_network_do_not_drift() {
+        let mut seed = 5;
+        let mut layers = Vec::new();
+        for i in 0..14 {
+            if i > 0 {
+                layers.push(Layer::activation("square", Activation::Square));
+            }
+            let weights: Vec<f64> = numbers(16, &mut seed).iter().map(|weight| weight / 4.0).collect();
+            layers.push(Layer::affine("dense", AffineMap::linear(&weights, [4, 4], Some(&[0.5; 4])).unwrap()));
+        }
+        let network = Network::new(&[4], layers).unwrap();
+        let form = NormalForm::new(&network, &[0.1, 0.5, -0.5, 1.0]).unwrap();
+        let plan = Plan::new(&form, PackedOptions::default()).unwrap();
+        let scale = plan.interface.input_scale;
+        assert!(plan.scales().iter().all(|own| (own / scale).log2().abs() < 0.1), "{:?}", plan.scales());
+        assert_eq!(plan.interface.output_scale, scale);
     }
 }
