@@ -1,6 +1,23 @@
 """Convolutional neural networks on encrypted images: PyCrCNN's API on Rust kernels."""
 
 from pycrcnn import errors
-from pycrcnn.program import Client, FractionalParameters, Keys, Program, compile  # noqa: A004 - the field's word for it
+from pycrcnn.program import (
+    Client,
+    FractionalParameters,
+    InteractiveProgram,
+    Keys,
+    Program,
+    compile,  # noqa: A004 - the field's word for it
+    compile_interactive,
+)
 
-__all__ = ["Client", "FractionalParameters", "Keys", "Program", "compile", "errors"]
+__all__ = [
+    "Client",
+    "FractionalParameters",
+    "InteractiveProgram",
+    "Keys",
+    "Program",
+    "compile",
+    "compile_interactive",
+    "errors",
+]

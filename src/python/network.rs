@@ -72,6 +72,16 @@ impl NormalForm {
     fn ranges(&self) -> Vec<f64> {
         [self.inner.input_range()].iter().chain(self.inner.ranges()).copied().collect()
     }
+
+    /// The form in parts that begin at the maps of these numbers.
+    fn split(&self, cuts: Vec<usize>) -> PyResult<Vec<Self>> {
+        Ok(self.inner.split(&cuts)?.into_iter().map(|part| Self { inner: Arc::new(part) }).collect())
+    }
+
+    /// The form as a network.
+    fn network(&self) -> PyResult<Network> {
+        Ok(Network { inner: Arc::new(self.inner.network()?) })
+    }
 }
 
 /// A chain of affine maps, polynomials and residual blocks.

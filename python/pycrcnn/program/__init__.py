@@ -9,6 +9,7 @@
 :class:`EncryptedImages`,      what travels
 :class:`Answer`
 :class:`Explanation`           the plan of a program and what it costs
+:func:`compile_interactive`    networks too deep for that: the client decrypts and encrypts again between their parts
 ============================== ========================================================================================
 
 Examples
@@ -28,6 +29,13 @@ from pycrcnn.program.client import Client, Keys, PublicKey
 from pycrcnn.program.compiling import FractionalParameters, compile  # noqa: A004 - the field's word for it
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation, Step
+from pycrcnn.program.interactive import (
+    InteractiveClient,
+    InteractiveExplanation,
+    InteractiveKeys,
+    InteractiveProgram,
+    compile_interactive,
+)
 from pycrcnn.program.program import Program
 
 __all__ = [
@@ -37,9 +45,14 @@ __all__ = [
     "EvaluationKeys",
     "Explanation",
     "FractionalParameters",
+    "InteractiveClient",
+    "InteractiveExplanation",
+    "InteractiveKeys",
+    "InteractiveProgram",
     "Keys",
     "Program",
     "PublicKey",
     "Step",
     "compile",
+    "compile_interactive",
 ]

@@ -26,10 +26,10 @@ __all__ = ["FractionalParameters", "compile"]
 _MOST_THREADS = 2**31 - 1
 
 #: Bits of precision where the user asks for none.
-_PRECISION = 12
+PRECISION = 12
 
 #: Examples by which the error is predicted.
-_EXAMPLES = 32
+EXAMPLES = 32
 
 #: Products of residues in a second on one core in the batched layout; it decides between layouts, so its order counts.
 _BATCHED_RATE = 4e9
@@ -145,17 +145,17 @@ def compile(  # noqa: A001 - the field's word for it
         return Program(network, per_value, client, security, 2.0**-chosen.fraction_digits)
     if parameters is not None:
         raise InvalidValueError(f"parameters: the {layout} layout chooses its own; leave them out")
-    bits = whole_number("precision", _PRECISION if precision is None else precision, 1, 30)
-    examples = _examples(calibration, model, shape)
+    bits = whole_number("precision", PRECISION if precision is None else precision, 1, 30)
+    examples = examples_for(calibration, model, shape)
     normal = _native.NormalForm(network, examples.reshape(-1), threads)
-    native = _Choice(normal, batch, security, bits, threads).of(layout)
-    error = native.expected_error(examples[-_EXAMPLES:].reshape(-1), threads)
+    native = Choice(normal, batch, security, bits, threads).of(layout)
+    error = native.expected_error(examples[-EXAMPLES:].reshape(-1), threads)
     return Program(network, native, Client(native.client(), described.client_head, threads), security, error)
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """Compiles one network in one layout or another."""
+class Choice:
+    """Compiles one network in one layout of CKKS or another."""
 
     network: _native.NormalForm
     batch: int
@@ -164,6 +164,7 @@ class _Choice:
     threads: int
 
     def of(self, layout: str) -> _native.PackedProgram | _native.BatchedProgram:
+        """The program in a layout, ``"auto"`` among them."""
         if layout == "packed":
             return self.packed()
         if layout == "batched":
@@ -200,6 +201,7 @@ class _Choice:
         return best
 
     def batched(self) -> _native.BatchedProgram:
+        """One value of many images in a ciphertext."""
         return _native.BatchedProgram(self.network, self.security, self.precision, self.threads)
 
     def _packed(self, images: int) -> _native.PackedProgram:
@@ -211,7 +213,8 @@ class _Choice:
         return seconds * -(-self.batch // program.client().capacity)
 
 
-def _examples(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The user's examples, or synthetic ones in their place."""
     if calibration is not None:
         return checked_images(calibration, shape)
     low, high = (model.offset, 255 * model.scale + model.offset) if isinstance(model, Model) else (0.0, 1.0)
