@@ -35,7 +35,7 @@ impl Bench {
         let cancellation = Cancellation::new();
         let rotations: BTreeMap<usize, usize> = (1..32).map(|step| (step, data_primes)).collect();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
-        let sent = generator.evaluation_keys(Some(data_primes), &rotations, &cancellation).unwrap();
+        let sent = generator.key_set(Some(data_primes), &rotations, &cancellation).unwrap();
         let keys = PackedKeys::new(&context, sent.expand(&context, &cancellation).unwrap()).unwrap();
         let encoder = CkksEncoder::new(context.clone()).unwrap();
         let plaintext = encoder.encode(&values(encoder.slots(), 1), SCALE, data_primes).unwrap();

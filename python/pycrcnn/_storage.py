@@ -59,6 +59,11 @@ def unpack(kind: str, data: bytes) -> tuple[dict[str, Any], bytes]:
         header = json.loads(data[_PREFIX : _PREFIX + length])
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FormatError(f"the header of the {kind} is not JSON: {error}") from None
+    if isinstance(header, dict) and kind != "secret key" and header.get("kind") == "secret key":
+        raise FormatError(
+            f"these bytes hold a secret key where a {kind} is needed; if they have travelled, generate new keys",
+            code="secret-key",
+        )
     if not isinstance(header, dict) or header.pop("kind", None) != kind:
         raise FormatError(f"these bytes hold another object than a {kind}")
     return header, data[_PREFIX + length :]

@@ -10,6 +10,9 @@ use crate::plan::envelope::Identity;
 use crate::plan::{batched, packed, per_value};
 use crate::scheme::Plaintext;
 
+/// The rotations of layouts that rotate nothing.
+static NO_ROTATIONS: BTreeMap<usize, usize> = BTreeMap::new();
+
 /// A program's client's part with its encoder.
 #[derive(Debug)]
 pub enum Layout {
@@ -57,11 +60,11 @@ impl Layout {
         }
     }
 
-    /// The level of the relinearization key, and the rotations with theirs; `None` where no keys are needed.
-    pub fn keys(&self) -> Option<(Option<usize>, &BTreeMap<usize, usize>)> {
+    /// The level of the relinearization key, where one is needed, and the rotations with theirs.
+    pub fn keys(&self) -> (Option<usize>, &BTreeMap<usize, usize>) {
         match self {
-            Self::Packed(part, _) => Some((part.relinearization, &part.rotations)),
-            Self::Batched(..) | Self::PerValue(..) => None,
+            Self::Packed(part, _) => (part.relinearization, &part.rotations),
+            Self::Batched(..) | Self::PerValue(..) => (None, &NO_ROTATIONS),
         }
     }
 

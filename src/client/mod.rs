@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::encoding::CkksEncoder;
-use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SymmetricEncryptor, keygen};
+use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SeededKeySet, SymmetricEncryptor, keygen};
 use crate::error::{Error, Result};
 use crate::plan::envelope::{self, Identity, Kind};
 use crate::plan::{batched, packed, per_value};
@@ -94,24 +94,16 @@ impl Client {
         self.layout.program()
     }
 
-    /// A fresh secret key, and the public key for it.
+    /// A fresh secret key, and the key set that the server needs: a public key, and the evaluation keys of the program.
     ///
     /// # Errors
-    /// [`Error::Entropy`].
-    pub fn generate_keys(&self) -> Result<(SecretKey, PublicKey)> {
+    /// [`Error::Entropy`], [`Error::Interrupted`].
+    pub fn generate_keys(&self, cancellation: &Cancellation) -> Result<(SecretKey, SeededKeySet)> {
         let secret = keygen::secret_key(&self.context)?;
-        let public = keygen::public_key(&self.context, &secret)?;
-        Ok((secret, public))
-    }
-
-    /// The evaluation keys that the program needs, as they are sent; none for layouts that need none.
-    ///
-    /// # Errors
-    /// [`Error::ParametersMismatch`] for another context's key, [`Error::Entropy`], [`Error::Interrupted`].
-    pub fn evaluation_keys(&self, secret: &SecretKey, cancellation: &Cancellation) -> Result<Vec<u8>> {
-        let Some((relinearization, rotations)) = self.layout.keys() else { return Ok(Vec::new()) };
-        let generator = KeyGenerator::new(self.context.clone(), secret)?;
-        generator.evaluation_keys(relinearization, rotations, cancellation)?.to_bytes(&self.context)
+        let (relinearization, rotations) = self.layout.keys();
+        let generator = KeyGenerator::new(self.context.clone(), &secret)?;
+        let set = generator.key_set(relinearization, rotations, cancellation)?;
+        Ok((secret, set))
     }
 
     /// Encrypts flattened images, as many as one run takes or fewer.

@@ -1,18 +1,19 @@
-//! Evaluation keys as they are sent. All numbers are little-endian:
+//! Key sets as they are sent: a public key and evaluation keys, no secret one. All numbers are little-endian:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 8 | magic `pyckeys` and the version, 1 |
+//! | 0 | 8 | magic `pyckeys` and the version, 2 |
 //! | 8 | 4 | polynomial degree N |
-//! | 12 | 4 | number of keys |
+//! | 12 | 4 | number of evaluation keys |
 //! | 16 | 32 | parms_id of the key level, as SEAL computes it |
 //! | 48 | 32 | seed |
-//! | | 4 | for each key: Galois element, 0 for relinearization |
+//! | 80 | | public key: for each prime of the parameters, N residues of bits(q) bits, without padding |
+//! | | 4 | for each evaluation key: Galois element, 0 for relinearization |
 //! | | 4 | primes l that it serves |
-//! | | | for each of l digits and each of l + 1 primes: N residues of bits(q) bits, without padding |
+//! | | | for each of l digits and each of l + 1 primes: N residues |
 //! | | 4 | CRC-32 of all before |
 //!
-//! The second polynomials are expanded as [`SeededEvaluationKeys`] says. Secret keys are kept in SEAL's format.
+//! The second polynomials are expanded as [`SeededKeySet`] says. Secret keys are kept in SEAL's format.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +21,14 @@ use rayon::prelude::*;
 
 use super::bits;
 use super::checksum::{opened, sealed};
-use super::keygen::{Purpose, SeededEvaluationKeys, SeededKey};
+use super::keygen::{Purpose, SeededKey, SeededKeySet};
 use super::sampling::Seed;
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, Residues};
 use crate::scheme::Context;
 
-const KEYS: [u8; 8] = *b"pyckeys\x01";
-const OBJECT: &str = "evaluation keys";
+const KEYS: [u8; 8] = *b"pyckeys\x02";
+const OBJECT: &str = "key set";
 const FIXED: usize = 80;
 
 fn malformed(offset: usize, reason: impl Into<String>) -> Error {
@@ -39,19 +40,24 @@ fn row_moduli(context: &Context, primes: usize) -> impl Iterator<Item = Modulus>
     (0..primes).chain([context.key_primes() - 1]).map(|j| context.modulus(j))
 }
 
-/// Packed bytes of a key.
+/// The primes of the public key.
+fn all_moduli(context: &Context) -> impl Iterator<Item = Modulus> {
+    (0..context.key_primes()).map(|j| context.modulus(j))
+}
+
+/// Packed bytes of an evaluation key.
 fn payload(context: &Context, primes: usize) -> usize {
     primes * row_moduli(context, primes).map(|q| bits::packed_len(q, context.degree())).sum::<usize>()
 }
 
-impl SeededEvaluationKeys {
+impl SeededKeySet {
     /// The keys as they are sent.
     ///
     /// # Errors
     /// [`Error::ParametersMismatch`] for another context.
     pub fn to_bytes(&self, context: &Context) -> Result<Vec<u8>> {
         if self.parms_id != context.key_parms_id() {
-            return Err(Error::ParametersMismatch { operation: "pack", object: "evaluation key" });
+            return Err(Error::ParametersMismatch { operation: "pack", object: "key set" });
         }
         let degree = context.degree();
         let mut bytes = KEYS.to_vec();
@@ -59,21 +65,11 @@ impl SeededEvaluationKeys {
         bytes.extend((self.keys.len() as u32).to_le_bytes());
         bytes.extend(self.parms_id.iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend(self.seed);
+        bytes.extend(pack(&self.public, degree, all_moduli(context)));
         let packed: Vec<Vec<u8>> = self
             .keys
             .par_iter()
-            .map(|key| {
-                let mut out = vec![0; payload(context, key.primes)];
-                let mut rest = &mut out[..];
-                for (k, row) in key.data.chunks_exact(degree).enumerate() {
-                    let i = k % (key.primes + 1);
-                    let q = context.modulus(if i < key.primes { i } else { context.key_primes() - 1 });
-                    let (own, behind) = rest.split_at_mut(bits::packed_len(q, degree));
-                    bits::pack(q, row, own);
-                    rest = behind;
-                }
-                out
-            })
+            .map(|key| pack(&key.data, degree, (0..key.primes).flat_map(|_| row_moduli(context, key.primes))))
             .collect();
         for (key, packed) in self.keys.iter().zip(packed) {
             let element = match key.purpose {
@@ -87,17 +83,25 @@ impl SeededEvaluationKeys {
         Ok(sealed(bytes))
     }
 
-    /// Keys from bytes from anywhere: memory is bounded by a small multiple of the bytes given, and every residue is reduced.
+    /// A key set from bytes from anywhere: memory is bounded by a small multiple of the bytes given, and every residue is reduced.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] above `limit` bytes, [`Error::Malformed`] for anything but whole keys,
-    /// [`Error::ParametersMismatch`] for keys of other parameters.
+    /// [`Error::TooLarge`] above `limit` bytes, [`Error::Malformed`] for anything but a whole key set,
+    /// [`Error::ParametersMismatch`] for one of other parameters.
     pub fn from_bytes(context: &Context, bytes: &[u8], limit: u64) -> Result<Self> {
         if bytes.len() as u64 > limit {
             return Err(Error::TooLarge { object: OBJECT, size: bytes.len() as u64, limit });
         }
         let (count, seed, bytes) = read_header(context, bytes)?;
-        let mut at = FIXED;
+        let public_len: usize = all_moduli(context).map(|q| bits::packed_len(q, context.degree())).sum();
+        let public =
+            bytes.get(FIXED..FIXED + public_len).ok_or_else(|| malformed(bytes.len(), "the bytes end early"))?;
+        let public = unpack(context, context.key_primes(), all_moduli(context), public)
+            .ok_or_else(|| malformed(FIXED, "a residue of the public key is not below its prime"))?;
+        if count > 0 && !context.parameters().key_switching() {
+            return Err(malformed(12, "these parameters have no key-switching prime, and so no evaluation keys"));
+        }
+        let mut at = FIXED + public_len;
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         for _ in 0..count {
@@ -121,17 +125,18 @@ impl SeededEvaluationKeys {
             return Err(malformed(at, "there are bytes behind the last key"));
         }
         let keys = found.into_par_iter().map(|(purpose, primes, at, bytes)| {
-            let data =
-                unpack(context, primes, bytes).ok_or_else(|| malformed(at, "a residue is not below its prime"))?;
+            let moduli = (0..primes).flat_map(|_| row_moduli(context, primes));
+            let data = unpack(context, primes * (primes + 1), moduli, bytes)
+                .ok_or_else(|| malformed(at, "a residue is not below its prime"))?;
             Ok(SeededKey { purpose, primes, data })
         });
-        Ok(Self { parms_id: context.key_parms_id(), seed, keys: keys.collect::<Result<_>>()? })
+        Ok(Self { parms_id: context.key_parms_id(), seed, public, keys: keys.collect::<Result<_>>()? })
     }
 }
 
 fn read_header<'a>(context: &Context, bytes: &'a [u8]) -> Result<(u32, Seed, &'a [u8])> {
     if bytes.len() < FIXED + 4 || bytes[..7] != KEYS[..7] {
-        return Err(malformed(0, "these are no evaluation keys"));
+        return Err(malformed(0, "this is no key set"));
     }
     if bytes[7] != KEYS[7] {
         return Err(malformed(7, "the version is unknown; update the package, or generate the keys again"));
@@ -149,7 +154,7 @@ fn check_parameters(context: &Context, degree: &[u8], parms_id: &[u8]) -> Result
     if word(degree) as usize == context.degree() && own.eq(parms_id.iter().copied()) {
         return Ok(());
     }
-    Err(Error::ParametersMismatch { operation: "unpack", object: "evaluation key" })
+    Err(Error::ParametersMismatch { operation: "unpack", object: "key set" })
 }
 
 /// A little-endian word of at most four bytes.
@@ -157,10 +162,22 @@ fn word(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
 }
 
-fn unpack(context: &Context, primes: usize, mut bytes: &[u8]) -> Option<Residues> {
+/// Rows of N residues, each at the width of its prime.
+fn pack(data: &[u64], degree: usize, moduli: impl Iterator<Item = Modulus>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (row, q) in data.chunks_exact(degree).zip(moduli) {
+        let start = out.len();
+        out.resize(start + bits::packed_len(q, degree), 0);
+        bits::pack(q, row, &mut out[start..]);
+    }
+    out
+}
+
+/// What [`pack`] wrote: `None` where bytes are missing or a residue is not reduced.
+fn unpack(context: &Context, rows: usize, moduli: impl Iterator<Item = Modulus>, mut bytes: &[u8]) -> Option<Residues> {
     let degree = context.degree();
-    let mut data = Residues::stale(primes * (primes + 1) * degree);
-    for (row, q) in data.chunks_exact_mut(degree).zip((0..primes).flat_map(|_| row_moduli(context, primes))) {
+    let mut data = Residues::stale(rows * degree);
+    for (row, q) in data.chunks_exact_mut(degree).zip(moduli) {
         let (own, behind) = bytes.split_at_checked(bits::packed_len(q, degree))?;
         bits::unpack(q, own, row).then_some(())?;
         bytes = behind;
@@ -188,10 +205,10 @@ mod tests {
         Context::new(Parameters::ckks(1024, moduli, true).unwrap()).unwrap()
     }
 
-    fn keys(context: &Arc<Context>) -> SeededEvaluationKeys {
+    fn keys(context: &Arc<Context>) -> SeededKeySet {
         let secret = secret_key(context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
-        generator.evaluation_keys(Some(2), &BTreeMap::from([(1, 1), (5, 3)]), &Cancellation::new()).unwrap()
+        generator.key_set(Some(2), &BTreeMap::from([(1, 1), (5, 3)]), &Cancellation::new()).unwrap()
     }
 
     #[test]
@@ -199,12 +216,13 @@ mod tests {
         let context = context(45);
         let keys = keys(&context);
         let bytes = keys.to_bytes(&context).unwrap();
-        let bits = 2 * (40 + 30 + 45) + (40 + 45) + 3 * (40 + 30 + 30 + 45);
+        let public = 40 + 30 + 30 + 45;
+        let bits = public + 2 * (40 + 30 + 45) + (40 + 45) + 3 * (40 + 30 + 30 + 45);
         assert_eq!(bytes.len(), FIXED + 3 * 8 + bits * 128 + 4);
-        assert_eq!(SeededEvaluationKeys::from_bytes(&context, &bytes, LIMIT).unwrap(), keys);
-        let error = SeededEvaluationKeys::from_bytes(&context, &bytes, 1000).unwrap_err();
+        assert_eq!(SeededKeySet::from_bytes(&context, &bytes, LIMIT).unwrap(), keys);
+        let error = SeededKeySet::from_bytes(&context, &bytes, 1000).unwrap_err();
         assert_eq!(error.code(), "too-large");
-        let error = SeededEvaluationKeys::from_bytes(&self::context(44), &bytes, LIMIT).unwrap_err();
+        let error = SeededKeySet::from_bytes(&self::context(44), &bytes, LIMIT).unwrap_err();
         assert_eq!(error.code(), "parameters-mismatch");
     }
 
@@ -213,7 +231,7 @@ mod tests {
         let context = context(45);
         let mut keys = keys(&context);
         keys.keys.push(keys.keys[1].clone());
-        let error = SeededEvaluationKeys::from_bytes(&context, &keys.to_bytes(&context).unwrap(), LIMIT).unwrap_err();
+        let error = SeededKeySet::from_bytes(&context, &keys.to_bytes(&context).unwrap(), LIMIT).unwrap_err();
         assert!(error.to_string().contains("twice"), "{error}");
     }
 
@@ -226,8 +244,8 @@ mod tests {
             let bytes = keys(&context).to_bytes(&context).unwrap();
             let mut damaged = bytes.clone();
             damaged[at.index(bytes.len())] ^= 1 << bit;
-            prop_assert!(SeededEvaluationKeys::from_bytes(&context, &damaged, LIMIT).is_err());
-            prop_assert!(SeededEvaluationKeys::from_bytes(&context, &bytes[..cut.index(bytes.len())], LIMIT).is_err());
+            prop_assert!(SeededKeySet::from_bytes(&context, &damaged, LIMIT).is_err());
+            prop_assert!(SeededKeySet::from_bytes(&context, &bytes[..cut.index(bytes.len())], LIMIT).is_err());
         }
 
         #[test]
@@ -236,7 +254,7 @@ mod tests {
             let bytes = keys(&context).to_bytes(&context).unwrap();
             let mut forged = bytes[..bytes.len() - 4].to_vec();
             forged[at] = byte;
-            if let Ok(keys) = SeededEvaluationKeys::from_bytes(&context, &sealed(forged), LIMIT) {
+            if let Ok(keys) = SeededKeySet::from_bytes(&context, &sealed(forged), LIMIT) {
                 prop_assert!(keys.expand(&context, &Cancellation::new()).is_ok());
             }
         }

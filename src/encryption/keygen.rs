@@ -1,6 +1,7 @@
-//! Key generation without SEAL: secret keys, and evaluation keys for no more primes than they will meet.
+//! Key generation without SEAL: secret keys, and key sets for servers.
 //!
-//! A key that is used at a low level needs digits and rows for the primes of that level only, a fraction of the bytes of
+//! A key set is a public key, with which a server encrypts zero to hide what a reply's noise would tell, and evaluation keys
+//! for no more primes than they will meet. A key that is used at a low level needs digits and rows for the primes of that level only, a fraction of the bytes of
 //! SEAL's keys, which serve every level. Distributions are SEAL's.
 
 use std::collections::BTreeMap;
@@ -32,28 +33,6 @@ pub fn secret_key(context: &Context) -> Result<SecretKey> {
     Ok(SecretKey::from_data(context.key_parms_id(), data))
 }
 
-/// A public key for a secret one: (-(a s + e), a), uniform a, e with SEAL's distribution.
-///
-/// # Errors
-/// [`Error::ParametersMismatch`] where the key belongs to other parameters, [`Error::Entropy`].
-pub fn public_key(context: &Context, secret: &SecretKey) -> Result<PublicKey> {
-    let operand = Operand::secret(context, secret)?;
-    let (degree, primes) = (context.degree(), context.key_primes());
-    // The uniform polynomial will be public, the error must stay secret: two independent streams.
-    let mut uniform = Sampler::from_os()?;
-    let error = Small::error(degree, &mut Sampler::from_os()?);
-    let mut data = Residues::stale(2 * primes * degree);
-    let (first, second) = data.split_at_mut(primes * degree);
-    for (j, (b, a)) in first.chunks_exact_mut(degree).zip(second.chunks_exact_mut(degree)).enumerate() {
-        uniform.uniform(context.modulus(j), a);
-        b.copy_from_slice(a);
-        operand.multiply(context, j, b);
-        error.add_to(context, j, Form::Ntt, b);
-        context.tables()[j].kernels().negate_assign(b);
-    }
-    Ok(PublicKey { parms_id: context.key_parms_id(), data })
-}
-
 /// What an evaluation key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
@@ -63,14 +42,18 @@ pub enum Purpose {
     Galois(u32),
 }
 
-/// Evaluation keys whose second polynomials are given by a seed: half the bytes.
+/// A public key and evaluation keys, all under one secret, whose second polynomials are given by a seed: half the bytes.
 ///
-/// The polynomial a of digit j of key number i is, in NTT form, the output of [`Sampler::uniform`] on stream
-/// `64 i + j` of the seed, for one prime after another, the key-switching prime last. The seed is public.
+/// The polynomial a of digit j of evaluation key number i is, in NTT form, the output of [`Sampler::uniform`] on stream
+/// `64 i + j` of the seed, for one prime after another, the key-switching prime last; that of the public key, over all
+/// primes, is on stream 2^64 - 1. The seed is public. Whoever makes the set cannot choose a polynomial a, so that even a
+/// forged public key masks what is added to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeededEvaluationKeys {
+pub struct SeededKeySet {
     pub(super) parms_id: ParmsId,
     pub(super) seed: Seed,
+    /// the first polynomial of the public key, -(a s + e): `[all primes][N]` residues
+    pub(super) public: Residues,
     pub(super) keys: Vec<SeededKey>,
 }
 
@@ -85,7 +68,10 @@ pub(super) struct SeededKey {
 /// Streams that each key has: more than there can be digits.
 const STREAMS: u64 = 64;
 
-/// Makes the evaluation keys of a secret key.
+/// The stream of the public key.
+const PUBLIC_STREAM: u64 = u64::MAX;
+
+/// Makes the key set of a secret key.
 pub struct KeyGenerator<'a> {
     context: Arc<Context>,
     secret: &'a SecretKey,
@@ -96,28 +82,28 @@ impl<'a> KeyGenerator<'a> {
     /// Prepares a secret key.
     ///
     /// # Errors
-    /// [`Error::ParametersMismatch`] where the key belongs to other parameters, [`Error::Unsupported`] where the
-    /// parameters set no prime aside for key switching.
+    /// [`Error::ParametersMismatch`] where the key belongs to other parameters.
     pub fn new(context: Arc<Context>, secret: &'a SecretKey) -> Result<Self> {
-        if !context.parameters().key_switching() {
-            let reason = "the parameters set no prime aside for key switching; make them with one".into();
-            return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
-        }
         let operand = Operand::secret(&context, secret)?;
         Ok(Self { context, secret, operand })
     }
 
-    /// Keys for relinearization and for rotations (by s slots to the left: slot i + s goes to slot i), each for
-    /// ciphertexts with at most the number of primes given; in parallel on the rayon pool of the caller.
+    /// A public key, and keys for relinearization and for rotations (by s slots to the left: slot i + s goes to slot i), each
+    /// of these for ciphertexts with at most the number of primes given; in parallel on the rayon pool of the caller.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a level or rotation that does not exist, [`Error::Entropy`], [`Error::Interrupted`].
-    pub fn evaluation_keys(
+    /// [`Error::InvalidArgument`] for a level or rotation that does not exist, [`Error::Unsupported`] for evaluation keys
+    /// where the parameters set no prime aside for key switching, [`Error::Entropy`], [`Error::Interrupted`].
+    pub fn key_set(
         &self,
         relinearization: Option<usize>,
         rotations: &BTreeMap<usize, usize>,
         cancellation: &Cancellation,
-    ) -> Result<SeededEvaluationKeys> {
+    ) -> Result<SeededKeySet> {
+        if !self.context.parameters().key_switching() && (relinearization.is_some() || !rotations.is_empty()) {
+            let reason = "the parameters set no prime aside for key switching; make them with one".into();
+            return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
+        }
         let (degree, data) = (self.context.degree(), self.context.data_primes());
         if let Some(step) = rotations.keys().find(|&&step| step == 0 || step >= degree / 2) {
             let reason = format!("a rotation by {step}; choose 1 to {}", degree / 2 - 1);
@@ -141,7 +127,23 @@ impl<'a> KeyGenerator<'a> {
                 self.key(&seed, i, purpose, primes)
             })
             .collect::<Result<_>>()?;
-        Ok(SeededEvaluationKeys { parms_id: self.context.key_parms_id(), seed, keys })
+        Ok(SeededKeySet { parms_id: self.context.key_parms_id(), seed, public: self.public(&seed)?, keys })
+    }
+
+    /// -(a s + e) over all primes.
+    fn public(&self, seed: &Seed) -> Result<Residues> {
+        let context = &self.context;
+        let degree = context.degree();
+        let error = Small::error(degree, &mut Sampler::from_os()?);
+        let mut uniform = Sampler::from_seed(seed, PUBLIC_STREAM);
+        let mut data = Residues::stale(context.key_primes() * degree);
+        for (j, row) in data.chunks_exact_mut(degree).enumerate() {
+            uniform.uniform(context.modulus(j), row);
+            self.operand.multiply(context, j, row);
+            error.add_to(context, j, Form::Ntt, row);
+            context.tables()[j].kernels().negate_assign(row);
+        }
+        Ok(data)
     }
 
     /// For each digit j: -(a s + e) + P s' modulo prime j, -(a s + e) modulo the others.
@@ -183,15 +185,36 @@ impl<'a> KeyGenerator<'a> {
     }
 }
 
-impl SeededEvaluationKeys {
-    /// The keys with their second polynomials written out; in parallel on the rayon pool of the caller.
+impl SeededKeySet {
+    /// The public key with its second polynomial written out.
+    ///
+    /// # Errors
+    /// [`Error::ParametersMismatch`] for another context.
+    pub fn public_key(&self, context: &Context) -> Result<PublicKey> {
+        self.check(context)?;
+        let mut data = Residues::stale(2 * self.public.len());
+        let (first, second) = data.split_at_mut(self.public.len());
+        first.copy_from_slice(&self.public);
+        let mut uniform = Sampler::from_seed(&self.seed, PUBLIC_STREAM);
+        for (j, row) in second.chunks_exact_mut(context.degree()).enumerate() {
+            uniform.uniform(context.modulus(j), row);
+        }
+        Ok(PublicKey { parms_id: self.parms_id, data })
+    }
+
+    fn check(&self, context: &Context) -> Result<()> {
+        if self.parms_id == context.key_parms_id() {
+            return Ok(());
+        }
+        Err(Error::ParametersMismatch { operation: "expand", object: "key set" })
+    }
+
+    /// The evaluation keys with their second polynomials written out; in parallel on the rayon pool of the caller.
     ///
     /// # Errors
     /// [`Error::ParametersMismatch`] for another context, [`Error::Interrupted`].
     pub fn expand(&self, context: &Context, cancellation: &Cancellation) -> Result<EvaluationKeys> {
-        if self.parms_id != context.key_parms_id() {
-            return Err(Error::ParametersMismatch { operation: "expand", object: "evaluation key" });
-        }
+        self.check(context)?;
         let expanded: Vec<(Purpose, KeySwitchKey)> = self
             .keys
             .par_iter()
@@ -227,12 +250,12 @@ impl SeededEvaluationKeys {
         KeySwitchKey { primes: key.primes, data }
     }
 
-    /// How many keys there are.
+    /// How many evaluation keys there are.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is no key.
+    /// Whether there is no evaluation key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -273,7 +296,7 @@ mod tests {
         let secret = secret_key(&context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
         let rotations = BTreeMap::from([(1, 3)]);
-        let keys = generator.evaluation_keys(Some(3), &rotations, &Cancellation::new()).unwrap();
+        let keys = generator.key_set(Some(3), &rotations, &Cancellation::new()).unwrap();
         let keys = keys.expand(&context, &Cancellation::new()).unwrap();
         let bytes = wire::write_galois_keys(&context, &keys.galois, Compression::None).unwrap();
         assert_eq!(wire::read_galois_keys(&context, &bytes, wire::Limits::CONTEXT).unwrap(), keys.galois);
@@ -295,7 +318,9 @@ mod tests {
     fn what_a_public_key_encrypts_the_secret_key_decrypts() {
         let context = context();
         let secret = secret_key(&context).unwrap();
-        let public = public_key(&context, &secret).unwrap();
+        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
+        let set = generator.key_set(None, &BTreeMap::new(), &Cancellation::new()).unwrap();
+        let public = set.public_key(&context).unwrap();
         let bytes = wire::write_public_key(&context, &public, Compression::None).unwrap();
         assert_eq!(wire::read_public_key(&context, &bytes, wire::Limits::CONTEXT).unwrap(), public);
         let plaintext = CkksEncoder::new(context.clone()).unwrap().encode(&values(), SCALE, 3).unwrap();
@@ -315,7 +340,7 @@ mod tests {
         let generator = KeyGenerator::new(context, &secret).unwrap();
         let make = |relinearization, rotations: &[(usize, usize)]| {
             let rotations = rotations.iter().copied().collect();
-            generator.evaluation_keys(relinearization, &rotations, &Cancellation::new()).unwrap_err().to_string()
+            generator.key_set(relinearization, &rotations, &Cancellation::new()).unwrap_err().to_string()
         };
         assert!(make(Some(4), &[]).contains("4 primes"));
         assert!(make(None, &[(1, 0)]).contains("0 primes"));

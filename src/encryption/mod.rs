@@ -4,7 +4,7 @@
 //! for data, and what SEAL can compute it computes alike (the tests take it as the oracle).
 //!
 //! [`SymmetricEncryptor`] and [`Decryptor`] hold the secret key, [`PublicEncryptor`] does not;
-//! [`transport`] is the compact form in which ciphertexts travel, [`key_transport`] that of the evaluation keys that
+//! [`transport`] is the compact form in which ciphertexts travel, [`key_transport`] that of the key sets that
 //! [`KeyGenerator`] makes.
 
 mod bits;
@@ -23,7 +23,7 @@ pub mod transport;
 
 pub use decrypt::Decryptor;
 pub use encrypt::{PublicEncryptor, SymmetricEncryptor};
-pub use keygen::{KeyGenerator, SeededEvaluationKeys};
+pub use keygen::{KeyGenerator, SeededKeySet};
 pub use scaling::PlainScaling;
 pub use seeded::SeededCiphertexts;
 

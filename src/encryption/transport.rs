@@ -74,8 +74,17 @@ impl Header {
 
 /// The packed bytes of one polynomial over the first `primes` data primes.
 pub fn polynomial_bytes(parameters: &Parameters, primes: usize) -> usize {
+    packed_bytes(parameters, &parameters.data_moduli()[..primes])
+}
+
+/// The packed bytes of a seeded public key: one polynomial over all primes.
+pub fn public_key_bytes(parameters: &Parameters) -> usize {
+    packed_bytes(parameters, parameters.moduli())
+}
+
+fn packed_bytes(parameters: &Parameters, moduli: &[u64]) -> usize {
     let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
-    parameters.data_moduli()[..primes].iter().map(bits).sum::<usize>() * parameters.degree() / 8
+    moduli.iter().map(bits).sum::<usize>() * parameters.degree() / 8
 }
 
 /// Packs ciphertexts of one size, level, form and scale.

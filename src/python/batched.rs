@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::client::Client;
+use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
 use super::work;
 use crate::client;
@@ -67,6 +68,7 @@ impl BatchedProgram {
         let report = PyDict::new(py);
         report.set_item("input_scale_bits", self.inner.interface().input_scale.log2())?;
         report.set_item("input_layout", "one value a ciphertext, one image a slot")?;
+        report.set_item("key_bytes", explanation.key_bytes)?;
         report.set_item("bytes_up", explanation.bytes_up)?;
         report.set_item("bytes_down", explanation.bytes_down)?;
         report.set_item("steps", steps)?;
@@ -91,6 +93,12 @@ impl BatchedProgram {
     fn expected_error(&self, py: Python<'_>, images: PyReadonlyArray1<'_, f64>, threads: usize) -> PyResult<f64> {
         let images = images.as_slice()?;
         work::run(py, threads, |_| self.inner.expected_error(images, SAMPLES))
+    }
+
+    /// A key set, as it was sent, made ready: once for each client.
+    #[pyo3(signature = (data, threads=0))]
+    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+        key_set::prepare(py, self.inner.context(), data, false, threads)
     }
 
     /// Evaluates an encrypted batch.

@@ -72,18 +72,21 @@ impl Client {
         self.inner.program().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// A fresh secret key and the public key for it.
-    fn generate_keys(&self, py: Python<'_>) -> PyResult<(SecretKey, PublicKey)> {
-        let (secret, public) = py.detach(|| self.inner.generate_keys())?;
-        Ok((SecretKey { inner: Arc::new(secret) }, PublicKey::new(public, self.inner.context())))
-    }
-
-    /// The evaluation keys that the program needs, as they are sent; no bytes where it needs none.
-    #[pyo3(signature = (key, threads=0))]
-    fn evaluation_keys<'py>(&self, py: Python<'py>, key: &SecretKey, threads: usize) -> PyResult<Bound<'py, PyBytes>> {
-        let key = key.inner.clone();
-        let bytes = work::run(py, threads, |cancellation| self.inner.evaluation_keys(&key, cancellation))?;
-        Ok(PyBytes::new(py, &bytes))
+    /// A fresh secret key, a public key for it, and the key set for the server, which holds the public key and the
+    /// evaluation keys of the program, as it is sent.
+    #[pyo3(signature = (threads=0))]
+    fn generate_keys<'py>(
+        &self,
+        py: Python<'py>,
+        threads: usize,
+    ) -> PyResult<(SecretKey, PublicKey, Bound<'py, PyBytes>)> {
+        let context = self.inner.context();
+        let (secret, public, bytes) = work::run(py, threads, |cancellation| {
+            let (secret, set) = self.inner.generate_keys(cancellation)?;
+            Ok((secret, set.public_key(context)?, set.to_bytes(context)?))
+        })?;
+        let public = PublicKey::new(public, context);
+        Ok((SecretKey { inner: Arc::new(secret) }, public, PyBytes::new(py, &bytes)))
     }
 
     /// Encrypts flattened images, as many as one run takes or fewer.

@@ -16,6 +16,7 @@ mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
+mod key_set;
 mod keys;
 mod network;
 mod packed;
@@ -44,11 +45,13 @@ mod _native {
     #[pymodule_export]
     use super::evaluator::Evaluator;
     #[pymodule_export]
+    use super::key_set::PreparedKeys;
+    #[pymodule_export]
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
     #[pymodule_export]
     use super::network::{Network, NormalForm};
     #[pymodule_export]
-    use super::packed::{PackedKeys, PackedProgram};
+    use super::packed::PackedProgram;
     #[pymodule_export]
     use super::per_value::PerValueProgram;
     #[pymodule_export]

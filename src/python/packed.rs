@@ -5,29 +5,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::client::Client;
+use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
 use super::work;
 use crate::client;
-use crate::encryption::SeededEvaluationKeys;
-use crate::evaluator::packed;
+use crate::error::Error;
 use crate::plan::SAMPLES;
 use crate::plan::packed::{PackedOptions, Plan};
 use crate::protocol::{self, LIMIT};
-
-/// Evaluation keys made ready for a program.
-#[pyclass(frozen, module = "pycrcnn._native")]
-pub struct PackedKeys {
-    inner: packed::PackedKeys,
-}
-
-#[pymethods]
-impl PackedKeys {
-    /// Bytes that they take in memory.
-    #[getter]
-    fn nbytes(&self) -> usize {
-        self.inner.bytes()
-    }
-}
 
 /// A network compiled for the packed layout: whole images in the slots of one ciphertext.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -75,15 +60,10 @@ impl PackedProgram {
         Ok(Client { inner: py.detach(|| client::Client::packed(self.inner.plan().interface.clone()))? })
     }
 
-    /// Evaluation keys, as they were sent, made ready: once for each client.
+    /// A key set, as it was sent, made ready: once for each client.
     #[pyo3(signature = (data, threads=0))]
-    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PackedKeys> {
-        let inner = work::run(py, threads, |cancellation| {
-            let context = self.inner.context();
-            let seeded = SeededEvaluationKeys::from_bytes(context, data, LIMIT)?;
-            packed::PackedKeys::new(context, seeded.expand(context, cancellation)?)
-        })?;
-        Ok(PackedKeys { inner })
+    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+        key_set::prepare(py, self.inner.context(), data, true, threads)
     }
 
     /// Evaluates one encrypted image, or as many as share a ciphertext.
@@ -92,13 +72,19 @@ impl PackedProgram {
         &self,
         py: Python<'py>,
         data: &[u8],
-        keys: &PackedKeys,
+        keys: &PreparedKeys,
         threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
+        let missing = Error::MissingKey {
+            operation: "packed program",
+            key: "evaluation keys".into(),
+            remedy: "prepare the key set with this program",
+        };
+        let keys = keys.evaluation.as_ref().ok_or(missing)?;
         let bytes = work::run(py, threads, |cancellation| {
             let image = protocol::unpack(program, context, data, 1)?;
-            let answer = self.inner.run(&image[0], &keys.inner, cancellation)?;
+            let answer = self.inner.run(&image[0], keys, cancellation)?;
             protocol::pack(program, context, &[answer])
         })?;
         Ok(PyBytes::new(py, &bytes))

@@ -7,12 +7,13 @@ use rayon::prelude::*;
 
 use super::client::Client;
 use super::context::Context;
+use super::key_set::{self, PreparedKeys};
 use super::keys::SecretKey;
 use super::network::Network;
 use super::work;
 use crate::client;
 use crate::encryption::Decryptor;
-use crate::encryption::transport::polynomial_bytes;
+use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
 use crate::network::{PlainRing, Simulator};
 use crate::plan::per_value::{self, Digits, Fidelity, Interface, Recipe};
@@ -104,10 +105,17 @@ impl PerValueProgram {
             steps.append(row)?;
         }
         let report = PyDict::new(py);
+        report.set_item("key_bytes", public_key_bytes(parameters))?;
         report.set_item("bytes_up", self.inner.inputs() * polynomial)?;
         report.set_item("bytes_down", outputs * ((1 << self.inner.squares()) + 1) * polynomial)?;
         report.set_item("steps", steps)?;
         Ok(report)
+    }
+
+    /// A key set, as it was sent, made ready: once for each client.
+    #[pyo3(signature = (data, threads=0))]
+    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+        key_set::prepare(py, self.inner.context(), data, false, threads)
     }
 
     /// Evaluates one encrypted image.

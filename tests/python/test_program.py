@@ -501,16 +501,41 @@ def test_packed_programs_need_their_own_keys() -> None:
         other.run(images, other.keygen().evaluation)
     with pytest.raises(InvalidTypeError, match=r"keys\.evaluation"):
         program.run(images, keys)  # type: ignore[arg-type]
-    none = EvaluationKeys(b"", program.client.native.program)
-    with pytest.raises(FormatError, match="no evaluation keys"):
+    none = EvaluationKeys(b"", program.program_id)
+    with pytest.raises(FormatError, match="no key set"):
         program.run(images, none)
-    forged = EvaluationKeys(other.keygen().evaluation.data, program.client.native.program)
+    forged = EvaluationKeys(other.keygen().evaluation.data, program.program_id)
     try:
         wrong = keys.decrypt(program.run(images, forged))  # keys under another secret
     except PyCrCNNError:
         pass
     else:
         assert np.abs(wrong - program.predict(IMAGES)).max() > 1
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+def test_key_sets_are_checked_and_no_secret_key_is_taken_for_one(layout: str, tmp_path: Path) -> None:
+    program = COMPILE[layout]()
+    keys = program.keygen()
+    images = keys.encrypt(IMAGES)
+    keys.save(tmp_path)
+    with pytest.raises(FormatError, match=r"secret key .*generate new keys") as refused:
+        EvaluationKeys.load(tmp_path / "secret.key")
+    assert refused.value.code == "secret-key"
+    data = keys.evaluation.data
+    for broken in (
+        b"",
+        keys.secret.to_secret_bytes(),
+        data[:-1],
+        data[:79],
+        data[:100] + b"x" + data[101:],
+        data + b"x",
+    ):
+        with pytest.raises(FormatError, match="key set"):
+            program.run(images, EvaluationKeys(broken, program.program_id))
+    with pytest.raises(KeyMismatchError, match="another program"):
+        program.run(images, EvaluationKeys(data, "0" * 64))
+    assert abs(len(data) - program.explain().key_bytes) < 1000
 
 
 # Choices.

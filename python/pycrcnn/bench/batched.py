@@ -50,7 +50,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "client_ms_per_image": 1e3 * (sorted(encrypt)[len(encrypt) // 2] + sorted(decrypt)[len(decrypt) // 2]) / count,
         "bytes_up": encrypted.nbytes,
         "bytes_down": answer.nbytes,
-        "bytes_keys": 0,
+        "bytes_keys": keys.evaluation.nbytes,
         "peak_rss_mb": peak_rss_mb(),
         "max_error": float(np.abs(logits - clear).max()),
         "accuracy": float((logits.argmax(1) == labels).mean()),

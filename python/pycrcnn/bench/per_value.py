@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "images_per_s": 1 / seconds["evaluate_s"],
         "bytes_up": encrypted.nbytes,
         "bytes_down": answer.nbytes,
-        "bytes_keys": 0,
+        "bytes_keys": keys.evaluation.nbytes,
         "peak_rss_mb": peak_rss_mb(),
         "max_error": float(np.abs(logits - clear).max()),
         "budget_bits": dict(budgets),

@@ -63,11 +63,15 @@ class Client:
         """The shape of one answer, before `client_head`."""
         return tuple(self.native.output_shape)
 
+    @property
+    def program_id(self) -> str:
+        """What tells the program from others: 64 hexadecimal digits."""
+        return self.native.program
+
     def keygen(self) -> Keys:
         """Fresh keys for the program."""
-        secret, public = self.native.generate_keys()
-        evaluation = self.native.evaluation_keys(secret, self.threads)
-        return Keys(self, secret, PublicKey(self, public), EvaluationKeys(evaluation, self.native.program))
+        secret, public, key_set = self.native.generate_keys(self.threads)
+        return Keys(self, secret, PublicKey(self, public), EvaluationKeys(key_set, self.program_id))
 
     def encrypted(self, images: ArrayLike, key: _native.SecretKey | _native.PublicKey) -> EncryptedImages:
         """Images encrypted with either key; see :meth:`Keys.encrypt`."""
@@ -141,7 +145,7 @@ class PublicKey:
 
     def to_bytes(self) -> bytes:
         """The key as bytes."""
-        return pack("public key", {"program": self.client.native.program}, self.native.to_bytes())
+        return pack("public key", {"program": self.client.program_id}, self.native.to_bytes())
 
     @classmethod
     def from_bytes(cls, client: Client, data: bytes) -> PublicKey:
@@ -178,7 +182,7 @@ class Keys:
     public : PublicKey
         Encrypts; for a device that may not decrypt.
     evaluation : EvaluationKeys
-        What the server computes with.
+        The key set for the server: what it computes with, and a public key.
     """
 
     client: Client = field(repr=False)
@@ -234,7 +238,7 @@ class Keys:
         """Write three files: `secret.key` (only its owner may read it), `public.key`, `evaluation.key`."""
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        header = {"program": self.client.native.program}
+        header = {"program": self.client.program_id}
         write_file(path / SECRET, pack("secret key", header, self.secret.to_secret_bytes()), secret=True)
         self.public.save(path / PUBLIC)
         self.evaluation.save(path / EVALUATION)
@@ -277,6 +281,6 @@ def _counts(images: int, capacity: int) -> Iterator[int]:
 def _of_program(kind: str, client: Client, data: bytes) -> bytes:
     """The payload of a file that names the program that it is for."""
     header, payload = unpack(kind, data)
-    if header.get("program") != client.native.program:
+    if header.get("program") != client.program_id:
         raise KeyMismatchError(f"the {kind} is for another program; load it with that one's client, or generate keys")
     return payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,10 @@ from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, UnsupportedError
 from pycrcnn.frontends.fields import whole_number
 
-__all__ = ["Answer", "EncryptedImages", "EvaluationKeys"]
+__all__ = ["Answer", "EncryptedImages", "EvaluationKeys", "Native"]
+
+#: A program on the server.
+Native: TypeAlias = _native.PackedProgram | _native.BatchedProgram | _native.PerValueProgram
 
 _Encrypted = TypeVar("_Encrypted", bound="EncryptedImages")
 
@@ -91,12 +94,15 @@ class Answer(EncryptedImages):
 
 
 class EvaluationKeys:
-    """The keys with which a server computes: they are public, and belong to one client and one program.
+    """A client's key set for a server: a public key, and the keys that the server computes with where it needs any.
+
+    They are public, and belong to one client and one program. No secret key is taken for one: the file's kind and
+    what is in it both say what they are.
 
     Parameters
     ----------
     data : bytes
-        The keys as they are sent; none for layouts that need none.
+        The key set as it is sent.
     program : str
         Which program they are for.
     """
@@ -104,15 +110,23 @@ class EvaluationKeys:
     def __init__(self, data: bytes, program: str) -> None:
         self.data = data
         self.program = program
-        self._prepared: _native.PackedKeys | None = None
+        self._prepared: _native.PreparedKeys | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes that travel to the server, once."""
         return len(self.data)
 
-    def prepared(self, native: _native.PackedProgram, program: str, threads: int) -> _native.PackedKeys:
-        """The keys ready for use by a program; the first call takes the time that it takes to expand them."""
+    def prepared(self, native: Native, program: str, threads: int) -> _native.PreparedKeys:
+        """The keys ready for use by a program; the first call takes the time that it takes to check and expand them.
+
+        Raises
+        ------
+        KeyMismatchError
+            They are for another program.
+        FormatError
+            The bytes are damaged, or hold something else.
+        """
         if self.program != program:
             raise KeyMismatchError(
                 "the evaluation keys are for another program: generate keys with this one's client, or run that one"

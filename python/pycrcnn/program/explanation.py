@@ -66,7 +66,7 @@ class Explanation:
         Where the client puts the values of an image.
     steps : tuple of Step
     keys, key_bytes : int
-        Evaluation keys, and their bytes as they are sent, once.
+        Evaluation keys, and the bytes of the key set, which holds them and the public key, as it is sent, once.
     bytes_up, bytes_down : int
         Of the encrypted images and answers of one run.
     memory_bytes : int
@@ -112,7 +112,8 @@ class Explanation:
         )
         if self.input_scale_bits:
             yield "input", f"scale 2^{self.input_scale_bits:.4g}{self.input_layout and ', '}{self.input_layout}"
-        yield "evaluation keys", f"{self.keys}, {_bytes(self.key_bytes)} sent once" if self.keys else "none needed"
+        keys = f"{self.keys} evaluation keys and the public key" if self.keys else "the public key"
+        yield "key set", f"{keys}, {_bytes(self.key_bytes)} sent once"
         yield "a run", f"{_bytes(self.bytes_up)} up, {_bytes(self.bytes_down)} down"
         if self.memory_bytes:
             yield "server's memory", _bytes(self.memory_bytes)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,14 +16,13 @@ from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
 from pycrcnn.frontends.head import ClientLayer
 from pycrcnn.program.client import Client, Keys, checked_images, read_head
-from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
+from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys, Native
 from pycrcnn.program.explanation import Explanation, Step
 
 __all__ = ["Layout", "Mode", "Native", "Program"]
 
 Layout = Literal["packed", "batched", "per-value"]
 Mode = Literal["clear", "simulate", "encrypted"]
-Native: TypeAlias = _native.PackedProgram | _native.BatchedProgram | _native.PerValueProgram
 
 _NATIVES: dict[str, Any] = {
     "packed": _native.PackedProgram,
@@ -80,6 +79,11 @@ class Program:
         """Threads of every call; 0 stands for all cores."""
         return self.client.threads
 
+    @property
+    def program_id(self) -> str:
+        """What tells the program from others: 64 hexadecimal digits, the same in the client's part."""
+        return self.client.program_id
+
     def keygen(self) -> Keys:
         """Fresh keys for the program, as its client makes them."""
         return self.client.keygen()
@@ -92,7 +96,7 @@ class Program:
         images : EncryptedImages
             As a client's keys encrypt them.
         evaluation : EvaluationKeys, optional
-            The client's evaluation keys; the packed layout needs them.
+            The client's key set; the packed layout needs it.
 
         Raises
         ------
@@ -108,10 +112,10 @@ class Program:
         if evaluation is not None and not isinstance(evaluation, EvaluationKeys):
             raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
         parts = images.split(self.capacity)
+        keys = None if evaluation is None else evaluation.prepared(self.native, self.program_id, self.threads)
         if isinstance(self.native, _native.PackedProgram):
-            if evaluation is None:
+            if keys is None:
                 raise MissingKeyError("evaluation: the packed layout computes with keys; give keys.evaluation")
-            keys = evaluation.prepared(self.native, self.client.native.program, self.threads)
             return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
         return Answer(tuple(self.native.run(part, self.threads) for part in parts), images.images)
 

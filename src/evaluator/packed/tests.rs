@@ -177,7 +177,7 @@ fn keys_made_for_a_level_serve_it_and_those_below() {
     let f = Fixture::new(1024, &[40, 30, 30, 45]);
     let generator = KeyGenerator::new(f.context.clone(), &f.secret).unwrap();
     let rotations = BTreeMap::from([(1, 2), (4, 3)]);
-    let seeded = generator.evaluation_keys(Some(2), &rotations, &Cancellation::new()).unwrap();
+    let seeded = generator.key_set(Some(2), &rotations, &Cancellation::new()).unwrap();
     let keys = seeded.expand(&f.context, &Cancellation::new()).unwrap();
     let values: Vec<f64> = (0..512).map(|i| f64::from(i) / 256.0 - 1.0).collect();
     let close = |ciphertext: Ciphertext, expected: &[f64]| {

@@ -1,7 +1,7 @@
 //! What a batched program takes, before anything is encrypted.
 
 use super::BatchedProgram;
-use crate::encryption::transport::polynomial_bytes;
+use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::evaluator::batched::Step;
 
 /// One affine map or square.
@@ -20,6 +20,8 @@ pub struct StepReport {
 pub struct Explanation {
     /// step by step
     pub steps: Vec<StepReport>,
+    /// bytes of the public key, as sent
+    pub key_bytes: usize,
     /// bytes of a batch of encrypted images
     pub bytes_up: usize,
     /// bytes of the encrypted answers
@@ -56,6 +58,7 @@ impl BatchedProgram {
         }
         Explanation {
             steps,
+            key_bytes: public_key_bytes(parameters),
             bytes_up: inputs * polynomial_bytes(parameters, parameters.data_moduli().len()),
             bytes_down: outputs * polynomials * polynomial_bytes(parameters, primes),
             multiplications,

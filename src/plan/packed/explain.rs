@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::cost::{Rates, Work};
 use super::plan::{Plan, Step};
-use crate::encryption::transport::polynomial_bytes;
+use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
 use crate::ring::{Modulus, NttTable};
 
@@ -38,7 +38,7 @@ pub struct Explanation {
     pub steps: Vec<StepReport>,
     /// evaluation keys
     pub keys: usize,
-    /// bytes of the evaluation keys, as sent
+    /// bytes of the evaluation keys and the public key, as sent
     pub key_bytes: usize,
     /// bytes of an encrypted image
     pub bytes_up: usize,
@@ -72,13 +72,13 @@ impl Plan {
         let bytes = |primes: usize| polynomial_bytes(&interface.parameters, primes);
         let special = moduli.last().map_or(0, bits) * degree / 8;
         let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
-        let key_bytes = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
+        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
         let key_memory: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree * 8).sum();
         let weights =
             steps.iter().map(|s| s.diagonals * (s.primes + usize::from(s.hoisted + s.giants > 0)) * degree * 8);
         Ok(Explanation {
             keys: served.len(),
-            key_bytes,
+            key_bytes: evaluation + public_key_bytes(&interface.parameters),
             bytes_up: bytes(interface.parameters.data_moduli().len()),
             bytes_down: 2 * bytes(self.levels().last().map_or(1, |&primes| match self.steps.last() {
                 Some(Step::Sum { .. }) => primes,
