@@ -40,6 +40,7 @@ _COMMANDS = {
     "keygen": _Command("pycrcnn.commands.keygen_command", "generate a client's keys"),
     "encrypt": _Command("pycrcnn.commands.encrypt_command", "encrypt images"),
     "run": _Command("pycrcnn.commands.run_command", "evaluate a program on encrypted images"),
+    "refresh": _Command("pycrcnn.commands.refresh_command", "interactive programs: decrypt, square, encrypt again"),
     "decrypt": _Command("pycrcnn.commands.decrypt_command", "decrypt answers"),
     "explain": _Command("pycrcnn.commands.explain_command", "show the plan of a program and what it takes"),
     "demo": _Command("pycrcnn.demo", "classify real images, encrypted, and show what it costs"),

@@ -35,6 +35,34 @@ def test_a_client_and_a_server_that_share_files(tmp_path: Path, capsys: pytest.C
         assert np.abs(logits - expected).max() <= plan["error"]
 
 
+def test_parts_of_an_interactive_program_with_a_refresh_between_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    images = rng.uniform(0, 1, (2, 6))
+    layers: list[dict[str, object]] = [{"type": "linear", "weight": rng.normal(size=(6, 6)) / 3}]
+    layers += [{"type": "square"}, {"type": "linear", "weight": rng.normal(size=(6, 6)) / 3}]
+    program = pycrcnn.compile_interactive(layers, (6,), calibration=images, cuts=[1])
+    server, client, keys = tmp_path / "server", tmp_path / "client", tmp_path / "keys"
+    program.save(server)
+    program.client.save(client)
+    np.save(tmp_path / "images.npy", images)
+
+    def call(*arguments: object) -> None:
+        assert cli.main([str(argument) for argument in arguments]) == 0
+
+    call("keygen", client, "--output", keys)
+    message, answer = tmp_path / "message", tmp_path / "answer"
+    call("encrypt", client / "stage-1.client", keys / "stage-1", tmp_path / "images.npy", "--output", message)
+    call("run", server / "stage-1.program", keys / "stage-1/evaluation.key", message, "--output", answer)
+    call("refresh", client, keys, answer, "--stage", 1, "--output", message)
+    call("run", server / "stage-2.program", keys / "stage-2/evaluation.key", message, "--output", answer)
+    call("decrypt", client / "stage-2.client", keys / "stage-2", answer, "--output", tmp_path / "answers.npy")
+    assert np.abs(np.load(tmp_path / "answers.npy") - program.predict(images)).max() <= program.error
+    call("explain", server, "--json", tmp_path / "plan.json")
+    assert json.loads((tmp_path / "plan.json").read_text())["refreshes"] == 1
+    call("compile", "fashion-6layer", "--interactive", "--output", tmp_path / "s", "--client", tmp_path / "c")
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["stage-1.program"]
+
+
 def test_files_that_are_others_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     command = ["compile", "fashion-5layer", "--output", str(tmp_path / "p"), "--client", str(tmp_path / "c")]

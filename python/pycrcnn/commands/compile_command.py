@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pycrcnn import models
 from pycrcnn.commands import read_array
-from pycrcnn.program import compile  # noqa: A004 - the field's word for it
+from pycrcnn.program import compile, compile_interactive  # noqa: A004 - the field's word for it
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,13 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, help="images to be answered at a time (default: 1)")
     parser.add_argument("--security", type=int, choices=(128, 192, 256), default=128)
     parser.add_argument("--precision", type=int, help="bits of precision of every value, 1 to 30 (default: 12)")
+    parser.add_argument(
+        "--interactive",
+        action="store_true",
+        help="in as many parts as it takes, between which the client refreshes; both outputs are folders",
+    )
     parser.add_argument("--threads", type=int, default=0, help="0 for all cores (default)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, write both files, print the plan."""
     shipped = arguments.model in models.names()
-    program = compile(
+    program = (compile_interactive if arguments.interactive else compile)(
         models.load(arguments.model) if shipped else arguments.model,
         arguments.input_shape,
         architecture=arguments.architecture,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pycrcnn.program import Client
+from pycrcnn.program import Client, InteractiveClient
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("client", type=Path, help="the client's file of `pycrcnn compile`")
+    parser.add_argument("client", type=Path, help="the client's file (or folder) of `pycrcnn compile`")
     parser.add_argument(
         "--output", type=Path, required=True, help="directory for secret.key, public.key, evaluation.key"
     )
@@ -21,5 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate and write the keys."""
-    Client.load(arguments.client, arguments.threads).keygen().save(arguments.output)
+    kind = InteractiveClient if arguments.client.is_dir() else Client
+    kind.load(arguments.client, arguments.threads).keygen().save(arguments.output)
     return 0
