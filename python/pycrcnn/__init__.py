@@ -1,6 +1,7 @@
 """Convolutional neural networks on encrypted images: PyCrCNN's API on Rust kernels."""
 
 from pycrcnn import errors
+from pycrcnn.approximation import approximate
 from pycrcnn.program import (
     Client,
     FractionalParameters,
@@ -17,6 +18,7 @@ __all__ = [
     "InteractiveProgram",
     "Keys",
     "Program",
+    "approximate",
     "compile",
     "compile_interactive",
     "errors",

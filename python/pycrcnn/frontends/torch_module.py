@@ -16,7 +16,7 @@ from pycrcnn.frontends.graph import Graph, Value
 from pycrcnn.frontends.torch_functions import BATCH, FUNCTIONS, Sizes, hyperparameters
 from pycrcnn.models import Layer
 
-__all__ = ["layers_of"]
+__all__ = ["layers_of", "traced"]
 
 
 def layers_of(module: Any, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
@@ -42,7 +42,7 @@ def layers_of(module: Any, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
     while isinstance(module, torch.nn.DataParallel) or hasattr(module, "_orig_mod"):
         module = module.module if isinstance(module, torch.nn.DataParallel) else module._orig_mod
     with _evaluation_mode(module), torch.no_grad():
-        return _Walk(_traced(module, torch), input_shape, torch).layers()
+        return _Walk(traced(module, torch), input_shape, torch).layers()
 
 
 @contextmanager
@@ -56,7 +56,15 @@ def _evaluation_mode(module: Any) -> Iterator[None]:
             inner.training = training
 
 
-def _traced(module: Any, torch: Any) -> Any:
+def traced(module: Any, torch: Any) -> Any:
+    """A module as torch.fx sees it, as a GraphModule.
+
+    Raises
+    ------
+    UnsupportedError
+        Its `forward` is no straight line.
+    """
+
     class Tracer(torch.fx.Tracer):  # type: ignore[misc]
         def is_leaf_module(self, inner: Any, name: str) -> bool:
             return type(inner).__module__ == "pycrcnn.nn" or super().is_leaf_module(inner, name)
