@@ -3,7 +3,7 @@
 use super::Evaluator;
 use crate::error::{Error, Result};
 use crate::ring::{Kernels, NttTable};
-use crate::scheme::{Ciphertext, Form, Scheme};
+use crate::scheme::{Ciphertext, Context, Form, Scheme};
 
 impl Evaluator {
     /// a + b. Ciphertexts of different sizes add as polynomials in the secret key: the result has the
@@ -62,7 +62,7 @@ impl Evaluator {
     pub fn negate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.check("negate", a)?;
         let mut negative = a.clone();
-        self.for_each_row_mut(&mut negative, |table, x| table.kernels().negate_assign(x));
+        for_each_row_mut(&self.context, &mut negative, |table, x| table.kernels().negate_assign(x));
         Ok(negative)
     }
 
@@ -93,13 +93,7 @@ impl Evaluator {
                 remedy: "the ciphertext is in that form already: leave the call out",
             });
         }
-        let mut transformed = a.clone();
-        transformed.set_form(form);
-        self.for_each_row_mut(&mut transformed, |table, x| match form {
-            Form::Ntt => table.forward(x),
-            Form::Coefficient => table.inverse(x),
-        });
-        Ok(transformed)
+        Ok(transformed(&self.context, a, form))
     }
 
     fn check_summands(&self, operation: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
@@ -118,13 +112,24 @@ impl Evaluator {
             }
         }
     }
+}
 
-    /// Calls `f` with a table and the residues of a modulo its prime, for each polynomial.
-    pub(super) fn for_each_row_mut(&self, a: &mut Ciphertext, f: impl Fn(&NttTable, &mut [u64])) {
-        for i in 0..a.size() {
-            for j in 0..a.primes() {
-                f(&self.context.tables()[j], a.residues_mut(i, j));
-            }
+/// A copy of a ciphertext of this context in the form that it is not in.
+pub(super) fn transformed(context: &Context, a: &Ciphertext, form: Form) -> Ciphertext {
+    let mut transformed = a.clone();
+    transformed.set_form(form);
+    for_each_row_mut(context, &mut transformed, |table, x| match form {
+        Form::Ntt => table.forward(x),
+        Form::Coefficient => table.inverse(x),
+    });
+    transformed
+}
+
+/// Calls `f` with a table and the residues of a modulo its prime, for each polynomial.
+fn for_each_row_mut(context: &Context, a: &mut Ciphertext, f: impl Fn(&NttTable, &mut [u64])) {
+    for i in 0..a.size() {
+        for j in 0..a.primes() {
+            f(&context.tables()[j], a.residues_mut(i, j));
         }
     }
 }

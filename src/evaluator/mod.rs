@@ -32,6 +32,7 @@ pub mod batched;
 pub mod encoded;
 pub mod extended;
 pub mod key_switch;
+mod layer;
 pub mod levels;
 pub mod multiply;
 pub mod packed;

@@ -101,7 +101,7 @@ impl Kernel {
                 sums[v] = _mm512_sub_epi64(sums[v], monomial[v]);
             }
         }
-        // |sum| < 2^11 q < 2^61 so far (a polynomial has at most 2^11 unit terms here; `map` sees to it).
+        // |sum| < 2^11 q < 2^61 so far (a weight has at most `SparsePolynomial::UNIT_TERMS` of them).
         for v in &mut sums {
             *v = reduce_signed(*v, &lanes);
         }

@@ -11,10 +11,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bias;
 mod map;
 mod portable;
+#[cfg(test)]
+mod tests;
+mod weights;
 
-pub use map::{EncodedMap, SparsePolynomial};
+pub use map::EncodedMap;
+pub use weights::SparsePolynomial;
+
+use weights::Terms;
 
 /// Residues that are processed together: four 512-bit vectors.
 const TILE: usize = 32;
@@ -27,17 +34,6 @@ const TILES: usize = SPAN / TILE;
 
 /// One tile of residues.
 type Tile = [u64; TILE];
-
-/// A weight as positions in the list of monomials that its map uses.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Terms {
-    /// monomials with coefficient 1
-    plus: Vec<u32>,
-    /// monomials with coefficient -1
-    minus: Vec<u32>,
-    /// any other coefficient
-    other: Vec<(u32, i64)>,
-}
 
 /// The two kernels, bound to one prime and to the best instruction set for it.
 #[derive(Debug, Clone, Copy)]
