@@ -11,12 +11,15 @@
 //! | --- | --- |
 //! | `matrix` | sparse integer matrices and their blocks of rows |
 //! | `group` | which rows are computed together |
-//! | `segment` | steps, their checks, their evaluation tile by tile |
+//! | `affine` | an affine map: a matrix and biases |
+//! | `segment` | steps, their checks, their evaluation span by span |
+//! | `pass` | all steps on one tile |
 //! | `accumulate` | how many products a 64-bit sum may hold |
 //! | `kernel` | the kernels and their choice by backend |
 //! | `portable`, `avx2`, `avx512` | one backend each |
 
 mod accumulate;
+mod affine;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -24,11 +27,13 @@ mod avx512;
 mod group;
 mod kernel;
 mod matrix;
+mod pass;
 mod portable;
 mod segment;
 
+pub use affine::ScalarAffine;
 pub use matrix::ScalarMatrix;
-pub use segment::{ScalarAffine, Segment, Step};
+pub use segment::{Segment, Step};
 
 #[cfg(test)]
 mod tests;
