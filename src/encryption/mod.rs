@@ -14,18 +14,22 @@ mod encrypt;
 pub mod key_transport;
 pub mod keygen;
 mod operand;
+mod public;
 pub mod sampling;
 mod scaling;
 mod seeded;
 mod small;
 mod switch;
+mod symmetric;
 pub mod transport;
 
 pub use decrypt::Decryptor;
-pub use encrypt::{PublicEncryptor, SymmetricEncryptor};
+pub use encrypt::{EncryptionKey, Encryptor};
 pub use keygen::{KeyGenerator, SeededKeySet};
+pub use public::PublicEncryptor;
 pub use scaling::PlainScaling;
 pub use seeded::SeededCiphertexts;
+pub use symmetric::SymmetricEncryptor;
 
 #[cfg(test)]
 mod tests;
