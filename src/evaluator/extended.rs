@@ -24,8 +24,9 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 /// Bits of the auxiliary primes: the widest that every backend's fastest kernels take.
 const AUXILIARY_BITS: u32 = 50;
 
-/// The least number of products of two polynomials that a sum may have.
-const MIN_TERMS: u64 = 1 << 10;
+/// The number of products of two polynomials that a sum has room for at every level; a square of a ciphertext of s
+/// polynomials counts as s.
+pub const MIN_TERMS: u64 = 1 << 10;
 
 /// The primes of q and p for one level, and the conversions between them.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use crate::encoding::FractionalEncoder;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
 use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
+use crate::evaluator::extended::MIN_TERMS;
 use crate::network::{Activation, AffineMap, Layer, Network, Operation};
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
@@ -244,14 +245,20 @@ fn unsupported(layer: &str, kind: &str) -> Error {
     }
 }
 
-/// Joins each square with the sums of equal weights that follow it.
+/// Joins each square with the sums of equal weights that follow it, where a sum of products has room for them.
 fn sum_squares(drafts: Vec<(String, Draft)>) -> Result<Vec<(String, Draft)>> {
     let mut joined: Vec<(String, Draft)> = Vec::with_capacity(drafts.len());
+    // the polynomials of a ciphertext before the last square and now
+    let (mut squared, mut size) = (2, 2);
     for (name, draft) in drafts {
+        if let Draft::Square = draft {
+            (squared, size) = (size, 2 * size - 1);
+        }
         if let (Draft::Map(map), Some((before, square @ Draft::Square))) = (&draft, joined.last_mut()) {
             let (sums, factor) = map.clone().into_sum_and_factor();
             let used_once = sums.nonzeros() <= sums.inputs();
-            if factor != 1.0 && used_once {
+            let fit = sums.rows().all(|(columns, _)| columns.len() as u64 * squared <= MIN_TERMS);
+            if factor != 1.0 && used_once && fit {
                 *square = Draft::SquareSums(sums);
                 *before = format!("{before}+{name}");
                 joined.push((format!("{name} factor"), Draft::Map(AffineMap::scale(map.output_shape(), factor)?)));
@@ -342,6 +349,34 @@ mod tests {
             ],
         )
         .unwrap()
+    }
+
+    #[test]
+    fn sums_of_more_squares_than_a_product_has_room_for_stay_apart() {
+        let pooled = |side: usize| {
+            let pool = Pool2d { kernel: [side, side], stride: [side, side], padding: [0, 0] };
+            let pool = AffineMap::avg_pool2d([1, side, side], &pool).unwrap();
+            let layers = vec![
+                Layer::activation("square", Activation::Square),
+                Layer::affine("pool", pool.clone()),
+                Layer::activation("again", Activation::Square),
+            ];
+            Network::new(&[1, side, side], layers).unwrap()
+        };
+        let moduli = primes::bfv_default(1024, 128).unwrap().to_vec();
+        let context = Context::new(Parameters::bfv(1024, moduli, false, 257).unwrap()).unwrap();
+        let encoder = FractionalEncoder::new(1024, 257, 2, 64, 32).unwrap();
+        let evaluator = Arc::new(Evaluator::new(context.clone()));
+        let names = |side| {
+            let program =
+                PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(side), Fidelity::Fused).unwrap();
+            program.step_names().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(22), ["square+pool", "pool factor", "again"]);
+        assert_eq!(names(23), ["square", "pool", "again"]);
+        let program = PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(23), Fidelity::Fused).unwrap();
+        let image = Ciphertext::zero(&context, 2, 1, Form::Coefficient, 1.0);
+        assert_eq!(program.run(&[&image; 23 * 23], &Cancellation::new()).unwrap().len(), 1);
     }
 
     #[test]
