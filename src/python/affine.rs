@@ -6,7 +6,7 @@ use super::affine_map::AffineMap;
 use super::context::Context;
 use super::encoders::{BatchEncoder, CkksEncoder, FractionalEncoder, IntegerEncoder, ScalarEncoder};
 use super::values::Ciphertext;
-use super::work;
+use super::{arguments, work};
 use crate::plan::layer::{Encoding, Layer};
 
 /// How the numbers in the ciphertexts, and so the weights, are encoded.
@@ -46,7 +46,7 @@ pub fn affine(
     inputs: Vec<Option<PyRef<'_, Ciphertext>>>,
     divisor: f64,
     weight_scale: f64,
-    threads: usize,
+    #[pyo3(from_py_with = arguments::threads)] threads: usize,
 ) -> PyResult<Vec<Ciphertext>> {
     let inputs: Vec<_> = inputs.iter().map(|c| c.as_ref().map(|c| c.inner.clone())).collect();
     let (context, map) = (context.inner.clone(), affine_map.inner.clone());

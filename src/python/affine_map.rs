@@ -8,7 +8,7 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-use super::work;
+use super::{arguments, work};
 use crate::network::affine::{self, Conv1d, Conv2d, Pool2d, Span};
 
 /// One sparse matrix and a bias: a convolution, a pooling or a fully connected layer.
@@ -31,13 +31,13 @@ impl AffineMap {
     #[allow(clippy::too_many_arguments)]
     fn conv2d(
         py: Python<'_>,
-        input_shape: [usize; 3],
+        #[pyo3(from_py_with = arguments::count)] input_shape: [usize; 3],
         weights: PyReadonlyArray4<'_, f64>,
         bias: Option<PyReadonlyArray1<'_, f64>>,
-        stride: [usize; 2],
-        padding: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
+        #[pyo3(from_py_with = arguments::count)] stride: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] padding: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] dilation: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] groups: usize,
     ) -> PyResult<Self> {
         let shape = weights.shape().try_into()?;
         let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
@@ -51,13 +51,13 @@ impl AffineMap {
     #[allow(clippy::too_many_arguments)]
     fn conv1d(
         py: Python<'_>,
-        input_shape: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] input_shape: [usize; 2],
         weights: PyReadonlyArray3<'_, f64>,
         bias: Option<PyReadonlyArray1<'_, f64>>,
-        stride: usize,
-        padding: usize,
-        dilation: usize,
-        groups: usize,
+        #[pyo3(from_py_with = arguments::count)] stride: usize,
+        #[pyo3(from_py_with = arguments::count)] padding: usize,
+        #[pyo3(from_py_with = arguments::count)] dilation: usize,
+        #[pyo3(from_py_with = arguments::count)] groups: usize,
     ) -> PyResult<Self> {
         let shape = weights.shape().try_into()?;
         let (weights, bias) = (weights.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
@@ -69,10 +69,10 @@ impl AffineMap {
     #[staticmethod]
     #[pyo3(signature = (input_shape, kernel, stride, padding=[0, 0]))]
     fn avg_pool2d(
-        input_shape: [usize; 3],
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] input_shape: [usize; 3],
+        #[pyo3(from_py_with = arguments::count)] kernel: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] stride: [usize; 2],
+        #[pyo3(from_py_with = arguments::count)] padding: [usize; 2],
     ) -> PyResult<Self> {
         Ok(affine::AffineMap::avg_pool2d(input_shape, &Pool2d { kernel, stride, padding })?.into())
     }
@@ -81,7 +81,7 @@ impl AffineMap {
     /// `(start, end, divisor)`.
     #[staticmethod]
     fn average_spans(
-        input_shape: [usize; 3],
+        #[pyo3(from_py_with = arguments::count)] input_shape: [usize; 3],
         vertical: Vec<(usize, usize, usize)>,
         horizontal: Vec<(usize, usize, usize)>,
     ) -> PyResult<Self> {
@@ -93,14 +93,17 @@ impl AffineMap {
 
     /// Zeros around images `[channels, y, x]`: `[[above, below], [left, right]]`.
     #[staticmethod]
-    fn pad2d(input_shape: [usize; 3], padding: [[usize; 2]; 2]) -> PyResult<Self> {
+    fn pad2d(
+        #[pyo3(from_py_with = arguments::count)] input_shape: [usize; 3],
+        #[pyo3(from_py_with = arguments::count)] padding: [[usize; 2]; 2],
+    ) -> PyResult<Self> {
         Ok(affine::AffineMap::pad2d(input_shape, padding)?.into())
     }
 
     /// Batch normalisation with frozen statistics, by the first axis of `shape`.
     #[staticmethod]
     fn batch_norm(
-        shape: Vec<usize>,
+        #[pyo3(from_py_with = arguments::count)] shape: Vec<usize>,
         gamma: PyReadonlyArray1<'_, f64>,
         beta: PyReadonlyArray1<'_, f64>,
         mean: PyReadonlyArray1<'_, f64>,
@@ -114,7 +117,7 @@ impl AffineMap {
     /// One weight and one bias for every value, both flat.
     #[staticmethod]
     fn elementwise(
-        shape: Vec<usize>,
+        #[pyo3(from_py_with = arguments::count)] shape: Vec<usize>,
         weights: PyReadonlyArray1<'_, f64>,
         bias: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Self> {
@@ -122,13 +125,17 @@ impl AffineMap {
     }
 
     /// The same map with its values seen under other shapes.
-    fn reshaped(&self, input_shape: Vec<usize>, output_shape: Vec<usize>) -> PyResult<Self> {
+    fn reshaped(
+        &self,
+        #[pyo3(from_py_with = arguments::count)] input_shape: Vec<usize>,
+        #[pyo3(from_py_with = arguments::count)] output_shape: Vec<usize>,
+    ) -> PyResult<Self> {
         Ok((*self.inner).clone().reshaped(&input_shape, &output_shape)?.into())
     }
 
     /// The values of a tensor in one row.
     #[staticmethod]
-    fn flatten(shape: Vec<usize>) -> PyResult<Self> {
+    fn flatten(#[pyo3(from_py_with = arguments::count)] shape: Vec<usize>) -> PyResult<Self> {
         Ok(affine::AffineMap::flatten(&shape)?.into())
     }
 
@@ -151,7 +158,7 @@ impl AffineMap {
         &self,
         py: Python<'py>,
         values: PyReadonlyArray1<'py, f64>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (map, values) = (self.inner.clone(), values.as_slice()?);
         Ok(work::run(py, threads, |_| map.apply(values))?.into_pyarray(py))

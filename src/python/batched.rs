@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::client::Client;
 use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
-use super::work;
+use super::{arguments, work};
 use crate::client;
 use crate::plan::SAMPLES;
 use crate::plan::batched::{self, BatchedOptions};
@@ -25,7 +25,13 @@ impl BatchedProgram {
     /// Compiles a network, choosing the smallest parameters.
     #[new]
     #[pyo3(signature = (network, security=128, precision=12, threads=0))]
-    fn new(py: Python<'_>, network: &NormalForm, security: u32, precision: u32, threads: usize) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        network: &NormalForm,
+        #[pyo3(from_py_with = arguments::count)] security: u32,
+        #[pyo3(from_py_with = arguments::count)] precision: u32,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         let options = BatchedOptions { security, precision };
         let network = (*network.inner).clone();
         Ok(Self { inner: work::run(py, threads, |_| batched::BatchedProgram::compile(network, options))? })
@@ -34,7 +40,11 @@ impl BatchedProgram {
     /// A program from its bytes.
     #[staticmethod]
     #[pyo3(signature = (data, threads=0))]
-    fn from_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<Self> {
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         Ok(Self { inner: work::run(py, threads, |_| batched::BatchedProgram::from_bytes(data, LIMIT))? })
     }
 
@@ -81,8 +91,8 @@ impl BatchedProgram {
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
-        seed: u64,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] seed: u64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
         Ok(work::run(py, threads, |_| self.inner.simulate(images, seed))?.into_pyarray(py))
@@ -90,20 +100,35 @@ impl BatchedProgram {
 
     /// The largest error that is to be expected of answers to images like these.
     #[pyo3(signature = (images, threads=0))]
-    fn expected_error(&self, py: Python<'_>, images: PyReadonlyArray1<'_, f64>, threads: usize) -> PyResult<f64> {
+    fn expected_error(
+        &self,
+        py: Python<'_>,
+        images: PyReadonlyArray1<'_, f64>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<f64> {
         let images = images.as_slice()?;
         work::run(py, threads, |_| self.inner.expected_error(images, SAMPLES))
     }
 
     /// A key set, as it was sent, made ready: once for each client.
     #[pyo3(signature = (data, threads=0))]
-    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<PreparedKeys> {
         key_set::prepare(py, self.inner.context(), data, false, threads)
     }
 
     /// Evaluates an encrypted batch.
     #[pyo3(signature = (data, threads=0))]
-    fn run<'py>(&self, py: Python<'py>, data: &[u8], threads: usize) -> PyResult<Bound<'py, PyBytes>> {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let (interface, context) = (self.inner.interface(), self.inner.context());
         let bytes = work::run(py, threads, |cancellation| {
             let inputs = interface.input_shape.iter().product();

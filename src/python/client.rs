@@ -9,7 +9,7 @@ use pyo3::types::PyBytes;
 use super::context::Context;
 use super::encryption::EncryptionKey;
 use super::keys::{PublicKey, SecretKey};
-use super::work;
+use super::{arguments, work};
 use crate::client::{self, Layout};
 use crate::protocol::LIMIT;
 
@@ -78,7 +78,7 @@ impl Client {
     fn generate_keys<'py>(
         &self,
         py: Python<'py>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<(SecretKey, PublicKey, Bound<'py, PyBytes>)> {
         let context = self.inner.context();
         let (secret, public, bytes) = work::run(py, threads, |cancellation| {
@@ -96,7 +96,7 @@ impl Client {
         py: Python<'py>,
         key: EncryptionKey<'_>,
         images: PyReadonlyArray1<'_, f64>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let images = images.as_slice()?;
         let key = key.shared();
@@ -111,8 +111,8 @@ impl Client {
         py: Python<'py>,
         key: &SecretKey,
         data: &[u8],
-        count: usize,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] count: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let key = key.inner.clone();
         let answers = work::run(py, threads, |cancellation| self.inner.decrypt(&key, data, count, cancellation))?;

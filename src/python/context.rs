@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use super::arguments;
 use crate::error::Error;
 use crate::ring::primes;
 use crate::scheme::{self, Parameters, Scheme, security};
@@ -29,14 +30,25 @@ impl Context {
     /// BFV parameters; without key switching all primes carry data.
     #[staticmethod]
     #[pyo3(signature = (degree, moduli, plain_modulus, key_switching=false))]
-    fn bfv(py: Python<'_>, degree: usize, moduli: Vec<u64>, plain_modulus: u64, key_switching: bool) -> PyResult<Self> {
+    fn bfv(
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::count)] degree: usize,
+        #[pyo3(from_py_with = arguments::count)] moduli: Vec<u64>,
+        #[pyo3(from_py_with = arguments::count)] plain_modulus: u64,
+        key_switching: bool,
+    ) -> PyResult<Self> {
         py.detach(|| Self::new(Parameters::bfv(degree, moduli, key_switching, plain_modulus)?))
     }
 
     /// CKKS parameters.
     #[staticmethod]
     #[pyo3(signature = (degree, moduli, key_switching=true))]
-    fn ckks(py: Python<'_>, degree: usize, moduli: Vec<u64>, key_switching: bool) -> PyResult<Self> {
+    fn ckks(
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::count)] degree: usize,
+        #[pyo3(from_py_with = arguments::count)] moduli: Vec<u64>,
+        key_switching: bool,
+    ) -> PyResult<Self> {
         py.detach(|| Self::new(Parameters::ckks(degree, moduli, key_switching)?))
     }
 
@@ -109,7 +121,10 @@ impl Context {
 
 /// One prime congruent to 1 modulo 2 `degree` for each size in bits, as SEAL's `CoeffModulus::Create`.
 #[pyfunction]
-pub fn create_primes(degree: usize, bit_sizes: Vec<u32>) -> PyResult<Vec<u64>> {
+pub fn create_primes(
+    #[pyo3(from_py_with = arguments::count)] degree: usize,
+    #[pyo3(from_py_with = arguments::count)] bit_sizes: Vec<u32>,
+) -> PyResult<Vec<u64>> {
     let (min, max) = (Parameters::MIN_DEGREE, Parameters::MAX_DEGREE);
     if !(min..=max).contains(&degree) {
         return Err(Error::InvalidDegree { degree, min, max }.into());
@@ -119,13 +134,19 @@ pub fn create_primes(degree: usize, bit_sizes: Vec<u32>) -> PyResult<Vec<u64>> {
 
 /// SEAL's default coefficient modulus for BFV; None where it has none.
 #[pyfunction]
-pub fn bfv_default_primes(degree: usize, security: u32) -> Option<Vec<u64>> {
+pub fn bfv_default_primes(
+    #[pyo3(from_py_with = arguments::count)] degree: usize,
+    #[pyo3(from_py_with = arguments::count)] security: u32,
+) -> Option<Vec<u64>> {
     primes::bfv_default(degree, security).map(<[u64]>::to_vec)
 }
 
 /// The largest coefficient modulus, in bits: (2018 standard, 2024 guideline), each None where the
 /// publication gives no value.
 #[pyfunction]
-pub fn security_limits(degree: usize, security: u32) -> (Option<u32>, Option<u32>) {
+pub fn security_limits(
+    #[pyo3(from_py_with = arguments::count)] degree: usize,
+    #[pyo3(from_py_with = arguments::count)] security: u32,
+) -> (Option<u32>, Option<u32>) {
     (security::standard_2018(degree, security), security::guideline_2024(degree, security))
 }

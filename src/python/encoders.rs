@@ -5,6 +5,7 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use super::arguments;
 use super::context::Context;
 use super::values::Plaintext;
 use crate::encoding;
@@ -21,7 +22,12 @@ pub struct FractionalEncoder {
 impl FractionalEncoder {
     #[new]
     #[pyo3(signature = (context, base=2, integer_digits=64, fraction_digits=32))]
-    fn new(context: &Context, base: u64, integer_digits: usize, fraction_digits: usize) -> PyResult<Self> {
+    fn new(
+        context: &Context,
+        #[pyo3(from_py_with = arguments::count)] base: u64,
+        #[pyo3(from_py_with = arguments::count)] integer_digits: usize,
+        #[pyo3(from_py_with = arguments::count)] fraction_digits: usize,
+    ) -> PyResult<Self> {
         let t = context.inner.parameters().plain_modulus();
         let inner = encoding::FractionalEncoder::new(context.inner.degree(), t, base, integer_digits, fraction_digits)?;
         Ok(Self { inner })
@@ -56,7 +62,7 @@ pub struct IntegerEncoder {
 impl IntegerEncoder {
     #[new]
     #[pyo3(signature = (context, base=2))]
-    fn new(context: &Context, base: u64) -> PyResult<Self> {
+    fn new(context: &Context, #[pyo3(from_py_with = arguments::count)] base: u64) -> PyResult<Self> {
         let t = context.inner.parameters().plain_modulus();
         Ok(Self { inner: encoding::IntegerEncoder::new(context.inner.degree(), t, base)? })
     }

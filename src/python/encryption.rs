@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use super::context::Context;
 use super::keys::{PublicKey, SecretKey};
 use super::values::{Ciphertext, Plaintext};
-use super::work;
+use super::{arguments, work};
 use crate::client;
 use crate::encryption::{Decryptor, PublicEncryptor, SymmetricEncryptor};
 use crate::error::Result;
@@ -55,7 +55,7 @@ pub fn encrypt(
     context: &Context,
     key: EncryptionKey<'_>,
     plaintexts: Vec<PyRef<'_, Plaintext>>,
-    threads: usize,
+    #[pyo3(from_py_with = arguments::threads)] threads: usize,
 ) -> PyResult<Vec<Ciphertext>> {
     let plaintexts: Vec<scheme::Plaintext> = plaintexts.iter().map(|p| (*p.inner).clone()).collect();
     let context = context.inner.clone();
@@ -75,7 +75,7 @@ pub fn decrypt(
     context: &Context,
     key: &SecretKey,
     ciphertexts: Vec<PyRef<'_, Ciphertext>>,
-    threads: usize,
+    #[pyo3(from_py_with = arguments::threads)] threads: usize,
 ) -> PyResult<Vec<Plaintext>> {
     let plaintexts = each(py, context, key, &ciphertexts, threads, Decryptor::decrypt)?;
     Ok(plaintexts.into_iter().map(Into::into).collect())
@@ -89,7 +89,7 @@ pub fn noise_budget(
     context: &Context,
     key: &SecretKey,
     ciphertexts: Vec<PyRef<'_, Ciphertext>>,
-    threads: usize,
+    #[pyo3(from_py_with = arguments::threads)] threads: usize,
 ) -> PyResult<Vec<u32>> {
     each(py, context, key, &ciphertexts, threads, Decryptor::noise_budget)
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use super::context::Context;
 use super::keys::EvaluationKeys;
 use super::values::{Ciphertext, Plaintext};
-use super::work;
+use super::{arguments, work};
 use crate::error::{Error, Result};
 use crate::evaluator::{self, batch};
 use crate::scheme::{self, Form, Scheme};
@@ -30,13 +30,25 @@ impl Evaluator {
 
     /// a + b, element by element.
     #[pyo3(signature = (a, b, threads=0))]
-    fn add(&self, py: Python<'_>, a: Ciphertexts<'_>, b: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn add(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        b: Ciphertexts<'_>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.pairs(py, threads, &a, &b, |e, x, y| e.add(x, y))
     }
 
     /// a - b, element by element.
     #[pyo3(signature = (a, b, threads=0))]
-    fn sub(&self, py: Python<'_>, a: Ciphertexts<'_>, b: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn sub(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        b: Ciphertexts<'_>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.pairs(py, threads, &a, &b, |e, x, y| e.sub(x, y))
     }
 
@@ -47,14 +59,19 @@ impl Evaluator {
         py: Python<'_>,
         a: Ciphertexts<'_>,
         b: Ciphertexts<'_>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         self.pairs(py, threads, &a, &b, |e, x, y| e.multiply(x, y))
     }
 
     /// a * a for each element. BFV's squares are in NTT form, which affine maps work on.
     #[pyo3(signature = (a, threads=0))]
-    fn square(&self, py: Python<'_>, a: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn square(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         let a = a.iter().map(|x| x.inner.clone()).collect();
         self.map(py, threads, a, |x| match self.inner.context().parameters().scheme() {
             Scheme::Bfv => self.inner.scale_down(self.inner.tensor_square(&self.inner.lift(x)?)?, Form::Ntt),
@@ -64,7 +81,12 @@ impl Evaluator {
 
     /// -a for each element.
     #[pyo3(signature = (a, threads=0))]
-    fn negate(&self, py: Python<'_>, a: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn negate(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.each(py, threads, &a, |e, x| e.negate(x))
     }
 
@@ -75,7 +97,7 @@ impl Evaluator {
         py: Python<'_>,
         a: Ciphertexts<'_>,
         plaintexts: Vec<PyRef<'_, Plaintext>>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.add_plain(x, p))
     }
@@ -87,7 +109,7 @@ impl Evaluator {
         py: Python<'_>,
         a: Ciphertexts<'_>,
         plaintexts: Vec<PyRef<'_, Plaintext>>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.sub_plain(x, p))
     }
@@ -99,7 +121,7 @@ impl Evaluator {
         py: Python<'_>,
         a: Ciphertexts<'_>,
         plaintexts: Vec<PyRef<'_, Plaintext>>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         self.with_plaintexts(py, threads, &a, &plaintexts, |e, x, p| e.multiply_plain(x, p))
     }
@@ -111,7 +133,7 @@ impl Evaluator {
         py: Python<'_>,
         a: Ciphertexts<'_>,
         keys: &EvaluationKeys,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         let keys = keys.inner.clone();
         self.each(py, threads, &a, move |e, x| e.relinearize(x, &keys))
@@ -119,7 +141,12 @@ impl Evaluator {
 
     /// CKKS: value and scale of each element divided by its last prime.
     #[pyo3(signature = (a, threads=0))]
-    fn rescale(&self, py: Python<'_>, a: Ciphertexts<'_>, threads: usize) -> PyResult<Vec<Ciphertext>> {
+    fn rescale(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
         self.each(py, threads, &a, |e, x| e.rescale_to_next(x))
     }
 
@@ -129,14 +156,14 @@ impl Evaluator {
         &self,
         py: Python<'_>,
         a: Ciphertexts<'_>,
-        primes: usize,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] primes: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<Ciphertext>> {
         self.each(py, threads, &a, move |e, x| e.mod_switch_to(x, primes))
     }
 
     /// A transparent encryption of zero at the level with `primes` primes.
-    fn zero(&self, primes: usize, scale: f64) -> PyResult<Ciphertext> {
+    fn zero(&self, #[pyo3(from_py_with = arguments::count)] primes: usize, scale: f64) -> PyResult<Ciphertext> {
         let context = self.inner.context();
         if !(1..=context.data_primes()).contains(&primes) {
             let reason = format!("{primes} primes; 1 to {} are there", context.data_primes());

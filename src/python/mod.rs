@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod affine;
 mod affine_map;
+mod arguments;
 mod batched;
 mod benchmark;
 mod client;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::affine_map::AffineMap;
-use super::work;
+use super::{arguments, work};
 use crate::network::{self, Activation, Layer, MAX_NESTING};
 use crate::plan;
 use crate::plan::envelope::{self, Kind};
@@ -55,7 +55,12 @@ impl NormalForm {
     /// The normal form of a network; `examples` are flattened images by which the ranges of values are known.
     #[new]
     #[pyo3(signature = (network, examples, threads=0))]
-    fn new(py: Python<'_>, network: &Network, examples: PyReadonlyArray1<'_, f64>, threads: usize) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        network: &Network,
+        examples: PyReadonlyArray1<'_, f64>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         let examples = examples.as_slice()?;
         let inner = work::run(py, threads, |_| plan::NormalForm::new(&network.inner, examples))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -95,7 +100,7 @@ impl Network {
     /// A network from its layers, each a name and an operation: an affine map, the coefficients of a polynomial, or a
     /// residual block as its body and its shortcut, which are lists of layers.
     #[new]
-    fn new(input_shape: Vec<usize>, layers: Branch<'_>) -> PyResult<Self> {
+    fn new(#[pyo3(from_py_with = arguments::count)] input_shape: Vec<usize>, layers: Branch<'_>) -> PyResult<Self> {
         let layers = read(layers, 0)?;
         Ok(Self { inner: Arc::new(network::Network::new(&input_shape, layers)?) })
     }
@@ -129,7 +134,7 @@ impl Network {
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
         Ok(work::run(py, threads, |_| self.inner.evaluate(images))?.into_pyarray(py))

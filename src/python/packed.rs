@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::client::Client;
 use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
-use super::work;
+use super::{arguments, work};
 use crate::client;
 use crate::error::Error;
 use crate::plan::SAMPLES;
@@ -28,10 +28,10 @@ impl PackedProgram {
     fn new(
         py: Python<'_>,
         network: &NormalForm,
-        security: u32,
-        precision: u32,
-        images: usize,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] security: u32,
+        #[pyo3(from_py_with = arguments::count)] precision: u32,
+        #[pyo3(from_py_with = arguments::count)] images: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Self> {
         let options = PackedOptions { security, precision, images };
         let inner = work::run(py, threads, |cancellation| {
@@ -43,7 +43,11 @@ impl PackedProgram {
     /// A program from its bytes.
     #[staticmethod]
     #[pyo3(signature = (data, threads=0))]
-    fn from_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<Self> {
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         let inner = work::run(py, threads, |cancellation| {
             crate::plan::packed::PackedProgram::new(Plan::from_bytes(data, LIMIT)?, cancellation)
         })?;
@@ -62,7 +66,12 @@ impl PackedProgram {
 
     /// A key set, as it was sent, made ready: once for each client.
     #[pyo3(signature = (data, threads=0))]
-    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<PreparedKeys> {
         key_set::prepare(py, self.inner.context(), data, true, threads)
     }
 
@@ -73,7 +82,7 @@ impl PackedProgram {
         py: Python<'py>,
         data: &[u8],
         keys: &PreparedKeys,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
         let missing = Error::MissingKey {
@@ -96,8 +105,8 @@ impl PackedProgram {
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
-        seed: u64,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] seed: u64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
         let answers = work::run(py, threads, |_| self.inner.plan().simulate(images, seed))?;
@@ -106,7 +115,12 @@ impl PackedProgram {
 
     /// The largest error that is to be expected of answers to images like these.
     #[pyo3(signature = (images, threads=0))]
-    fn expected_error(&self, py: Python<'_>, images: PyReadonlyArray1<'_, f64>, threads: usize) -> PyResult<f64> {
+    fn expected_error(
+        &self,
+        py: Python<'_>,
+        images: PyReadonlyArray1<'_, f64>,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<f64> {
         let images = images.as_slice()?;
         work::run(py, threads, |_| self.inner.plan().expected_error(images, SAMPLES))
     }

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::key_set::{self, PreparedKeys};
 use super::keys::SecretKey;
 use super::network::Network;
-use super::work;
+use super::{arguments, work};
 use crate::client;
 use crate::encryption::Decryptor;
 use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
@@ -56,9 +56,9 @@ impl PerValueProgram {
         py: Python<'_>,
         context: &Context,
         network: &Network,
-        base: u64,
-        integer_digits: usize,
-        fraction_digits: usize,
+        #[pyo3(from_py_with = arguments::count)] base: u64,
+        #[pyo3(from_py_with = arguments::count)] integer_digits: usize,
+        #[pyo3(from_py_with = arguments::count)] fraction_digits: usize,
         fused: bool,
     ) -> PyResult<Self> {
         let recipe = Recipe {
@@ -73,7 +73,11 @@ impl PerValueProgram {
     /// A program from its bytes.
     #[staticmethod]
     #[pyo3(signature = (data, threads=0))]
-    fn from_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<Self> {
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         work::run(py, threads, |_| Self::compile(Recipe::from_bytes(data, LIMIT)?))
     }
 
@@ -114,13 +118,23 @@ impl PerValueProgram {
 
     /// A key set, as it was sent, made ready: once for each client.
     #[pyo3(signature = (data, threads=0))]
-    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<PreparedKeys> {
         key_set::prepare(py, self.inner.context(), data, false, threads)
     }
 
     /// Evaluates one encrypted image.
     #[pyo3(signature = (data, threads=0))]
-    fn run<'py>(&self, py: Python<'py>, data: &[u8], threads: usize) -> PyResult<Bound<'py, PyBytes>> {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = work::run(py, threads, |cancellation| {
             let image = self.unpack(data)?;
             let answer = self.inner.run(&image.iter().collect::<Vec<_>>(), cancellation)?;
@@ -137,7 +151,7 @@ impl PerValueProgram {
         py: Python<'_>,
         key: &SecretKey,
         data: &[u8],
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Vec<(String, u32)>> {
         let key = key.inner.clone();
         work::run(py, threads, |cancellation| {
@@ -162,7 +176,7 @@ impl PerValueProgram {
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
         let answers = work::run(py, threads, |_| self.simulated(images))?;
