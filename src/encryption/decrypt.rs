@@ -89,6 +89,24 @@ impl Decryptor {
         Ok(self.levels[ciphertext.primes() - 1].budget(&mut phase))
     }
 
+    /// What is left of t c(s) / q beside integers, one number in [-1/2, 1/2] a coefficient: t times the noise, for tests.
+    #[cfg(test)]
+    pub(crate) fn noise(&self, ciphertext: &Ciphertext) -> Vec<f64> {
+        let mut phase = self.phase(ciphertext, "noise").unwrap();
+        let level = &self.levels[ciphertext.primes() - 1];
+        level.multiply_by_t(&mut phase);
+        let degree = self.context.degree();
+        let q = 2f64.powi(level.bits as i32);
+        let mut magnitude = vec![0; level.crt.limbs()];
+        (0..degree)
+            .map(|i| {
+                let negative = level.crt.compose_centered(|j| phase[j * degree + i], &mut magnitude);
+                let value = magnitude.iter().rev().fold(0.0, |x, &limb| x * 2f64.powi(64) + limb as f64) / q;
+                if negative { -value } else { value }
+            })
+            .collect()
+    }
+
     /// c0 + c1 s + c2 s^2 + ... by Horner's rule: coefficients for BFV, NTT form for CKKS.
     fn phase(&self, ciphertext: &Ciphertext, operation: &'static str) -> Result<Zeroizing<Vec<u64>>> {
         let context = &self.context;
@@ -191,14 +209,20 @@ impl RoundingLevel {
         (message, farthest)
     }
 
-    /// The exact noise budget; the phase is overwritten.
-    fn budget(&self, phase: &mut [u64]) -> u32 {
+    /// t times the phase, in place.
+    fn multiply_by_t(&self, phase: &mut [u64]) {
         let degree = phase.len() / self.factors.len();
         for (row, factor) in phase.chunks_exact_mut(degree).zip(&self.factors) {
             let t = factor.q.reduce(self.t.value());
             let companion = factor.q.shoup(t);
             row.iter_mut().for_each(|x| *x = factor.q.mul_shoup(*x, t, companion));
         }
+    }
+
+    /// The exact noise budget; the phase is overwritten.
+    fn budget(&self, phase: &mut [u64]) -> u32 {
+        let degree = phase.len() / self.factors.len();
+        self.multiply_by_t(phase);
         let mut magnitude = vec![0; self.crt.limbs()];
         // The bits of the largest number are those of the bitwise or.
         let mut all = vec![0; self.crt.limbs()];

@@ -150,10 +150,22 @@ impl<K: EncryptionKey> Encryptor<K> {
 
     fn encrypt_with(&self, plaintext: &Plaintext, primes: Option<usize>, sampler: &mut Sampler) -> Result<Ciphertext> {
         let primes = self.messages.primes(plaintext, primes)?;
-        let context = &self.messages.context;
-        let mut ciphertext = Ciphertext::zero(context, 2, primes, self.messages.form(), scale_of(plaintext));
-        self.key.encrypt_zero(context, &mut ciphertext, sampler)?;
+        let mut ciphertext = self.zero(primes, sampler)?;
+        ciphertext.set_scale(scale_of(plaintext));
         self.messages.add(plaintext, primes, ciphertext.poly_mut(0));
         Ok(ciphertext)
+    }
+
+    /// An encryption of zero at the level of `primes` primes, with scale 1.
+    pub(super) fn zero(&self, primes: usize, sampler: &mut Sampler) -> Result<Ciphertext> {
+        let context = &self.messages.context;
+        let mut ciphertext = Ciphertext::zero(context, 2, primes, self.messages.form(), 1.0);
+        self.key.encrypt_zero(context, &mut ciphertext, sampler)?;
+        Ok(ciphertext)
+    }
+
+    /// The context.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.messages.context
     }
 }

@@ -109,6 +109,22 @@ impl Sampler {
         bytes.zeroize();
     }
 
+    /// A standard normal number (Box and Muller, 1958), for flooding. Its time may depend on its value.
+    pub fn gaussian(&mut self) -> f64 {
+        let mut uniform = || ((self.generator.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), std::f64::consts::TAU * uniform());
+        radius * angle.cos()
+    }
+
+    /// A number uniform in `[0, 2^bits)`: 64-bit words, the most significant first.
+    pub fn bits(&mut self, bits: u32) -> impl Iterator<Item = u64> {
+        let (words, rest) = (bits.div_ceil(64), bits % 64);
+        (0..words).map(move |i| {
+            let word = self.generator.next_u64();
+            if i == 0 && rest != 0 { word >> (64 - rest) } else { word }
+        })
+    }
+
     /// Fills `out` with residues uniform in `[0, q)`.
     ///
     /// The stream is read as little-endian 64-bit words, in order; a word w below the largest multiple

@@ -6,7 +6,8 @@
 //! | [`layer`] | the same, one layer at a time, in every encoding of single numbers |
 //! | [`batched`] | one value of up to N/2 images in a ciphertext, CKKS with integer weights |
 //!
-//! [`NormalForm`] is what the CKKS layouts compile; [`envelope`] is what stands around programs as files.
+//! [`NormalForm`] is what the CKKS layouts compile; [`envelope`] is what stands around programs as files,
+//! [`reply`] what is done to an answer before it leaves.
 //!
 //! A program knows the network's weights and the public parameters; it holds no key.
 
@@ -18,6 +19,7 @@ mod noise;
 mod normal_form;
 pub mod packed;
 pub mod per_value;
+pub mod reply;
 
 pub use normal_form::NormalForm;
 

@@ -85,6 +85,26 @@ impl BatchedProgram {
         Ok(report)
     }
 
+    /// Answers that tell nothing of the weights but what they answer, their values flooded with noise of the deviation given.
+    #[pyo3(signature = (data, keys, deviation, threads=0))]
+    fn rerandomize<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        keys: &PreparedKeys,
+        deviation: f64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (interface, context) = (self.inner.interface(), self.inner.context());
+        let bytes = work::run(py, threads, |cancellation| {
+            let outputs = interface.output_shape.iter().product();
+            let answers = protocol::unpack(&interface.program, context, data, outputs)?;
+            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizer, deviation, cancellation)?;
+            protocol::pack(&interface.program, context, &hidden)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// Answers to flattened images as decryption would give them, with the noise that encryption would add.
     #[pyo3(signature = (images, seed=0, threads=0))]
     fn simulate<'py>(

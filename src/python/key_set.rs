@@ -8,8 +8,9 @@ use super::work;
 use crate::encryption::SeededKeySet;
 use crate::error::Result;
 use crate::evaluator::packed;
+use crate::plan::reply::Rerandomizer;
 use crate::protocol::LIMIT;
-use crate::scheme::{Context, PublicKey};
+use crate::scheme::Context;
 
 /// A client's key set made ready for a program: once for each client.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -17,7 +18,8 @@ pub struct PreparedKeys {
     /// those of the packed layout; the others evaluate without
     pub evaluation: Option<packed::PackedKeys>,
     /// what replies are re-randomised with
-    pub public: PublicKey,
+    pub rerandomizer: Rerandomizer,
+    nbytes: usize,
 }
 
 #[pymethods]
@@ -25,7 +27,7 @@ impl PreparedKeys {
     /// Bytes that they take in memory.
     #[getter]
     fn nbytes(&self) -> usize {
-        self.evaluation.as_ref().map_or(0, packed::PackedKeys::bytes) + size_of_val(&self.public.data[..])
+        self.nbytes
     }
 }
 
@@ -44,6 +46,8 @@ pub fn prepare(
             true => Some(packed::PackedKeys::new(context, set.expand(context, cancellation)?)?),
             false => None,
         };
-        Ok(PreparedKeys { evaluation, public: set.public_key(context)? })
+        let public = set.public_key(context)?;
+        let nbytes = evaluation.as_ref().map_or(0, packed::PackedKeys::bytes) + size_of_val(&public.data[..]);
+        Ok(PreparedKeys { evaluation, rerandomizer: Rerandomizer::new(context, &public)?, nbytes })
     })
 }

@@ -99,6 +99,25 @@ impl PackedProgram {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    /// An answer that tells nothing of the weights but what it answers, its values flooded with noise of the deviation given.
+    #[pyo3(signature = (data, keys, deviation, threads=0))]
+    fn rerandomize<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        keys: &PreparedKeys,
+        deviation: f64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
+        let bytes = work::run(py, threads, |cancellation| {
+            let answer = protocol::unpack(program, context, data, 1)?;
+            let hidden = self.inner.rerandomize(&answer[0], &keys.rerandomizer, deviation, cancellation)?;
+            protocol::pack(program, context, &[hidden])
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// Answers to flattened images as decryption would give them, with the noise that encryption would add.
     #[pyo3(signature = (images, seed=0, threads=0))]
     fn simulate<'py>(

@@ -143,6 +143,24 @@ impl PerValueProgram {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    /// Answers that tell nothing of the weights but what they answer: flooded with all the noise budget that is left.
+    #[pyo3(signature = (data, keys, threads=0))]
+    fn rerandomize<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        keys: &PreparedKeys,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (program, context) = (&self.interface.program, self.inner.context());
+        let bytes = work::run(py, threads, |cancellation| {
+            let answers = protocol::unpack(program, context, data, self.interface.output_shape.iter().product())?;
+            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizer, cancellation)?;
+            protocol::pack(program, context, &hidden)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// Evaluates one image and tells the smallest noise budget, fresh and after each step, in bits: for this the secret key is
     /// needed, so it is the client's tool.
     #[pyo3(signature = (key, data, threads=0))]

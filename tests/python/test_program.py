@@ -33,7 +33,7 @@ from pycrcnn.errors import (
     ShapeError,
     UnsupportedError,
 )
-from pycrcnn.program import Answer, Client, EncryptedImages, EvaluationKeys, FractionalParameters, Keys, Program
+from pycrcnn.program import Answer, ClientProgram, EncryptedImages, EvaluationKeys, FractionalParameters, Keys, Program
 
 SHAPE = (1, 6, 6)
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, *SHAPE))
@@ -451,7 +451,7 @@ def test_programs_clients_and_keys_come_back_from_files(layout: str, tmp_path: P
     program = COMPILE[layout]([*small_network(), *head])
     program.save(tmp_path / "program")
     program.client.save(tmp_path / "client")
-    server, client = Program.load(tmp_path / "program"), Client.load(tmp_path / "client")
+    server, client = Program.load(tmp_path / "program"), ClientProgram.load(tmp_path / "client")
     client.keygen().save(tmp_path / "keys")
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["evaluation.key", "public.key", "secret.key"]
     assert (tmp_path / "keys" / "secret.key").stat().st_mode & 0o777 == 0o600
@@ -473,7 +473,7 @@ def test_programs_clients_and_keys_come_back_from_files(layout: str, tmp_path: P
     assert weights[:8] not in (tmp_path / "client").read_bytes()
     for path, read in [
         ("program", Program.load),
-        ("client", Client.load),
+        ("client", ClientProgram.load),
         ("images", EncryptedImages.load),
         ("keys/evaluation.key", EvaluationKeys.load),
     ]:
@@ -536,6 +536,58 @@ def test_key_sets_are_checked_and_no_secret_key_is_taken_for_one(layout: str, tm
     with pytest.raises(KeyMismatchError, match="another program"):
         program.run(images, EvaluationKeys(data, "0" * 64))
     assert abs(len(data) - program.explain().key_bytes) < 1000
+
+
+# What a server's reply tells.
+
+
+@pytest.mark.parametrize("layout", COMPILE)
+def test_replies_are_rerandomised_and_keep_their_answers(layout: str) -> None:
+    program = COMPILE[layout]()
+    keys = program.keygen()
+    answer = program.run(keys.encrypt(IMAGES), keys.evaluation)
+    hidden = program.rerandomize(answer, keys.evaluation)
+    again = program.rerandomize(answer, keys.evaluation)
+    assert all(a != b for a, b in zip(hidden.parts, again.parts, strict=True))
+    assert hidden.nbytes <= answer.nbytes
+    clear = program.predict(IMAGES)
+    if layout == "per-value":
+        assert np.array_equal(keys.decrypt_raw(hidden), keys.decrypt_raw(answer))
+        assert hidden.nbytes < answer.nbytes
+        with pytest.raises(InvalidValueError, match="all the noise budget"):
+            program.rerandomize(answer, keys.evaluation, 2.0)
+    else:
+        assert np.abs(keys.decrypt_raw(hidden) - clear).max() <= program.flooded_error()
+        deviation = np.std(keys.decrypt_raw(hidden) - clear)
+        assert program.error / 4 < deviation < 4 * program.error  # nine values
+        assert (
+            np.abs(keys.decrypt_raw(program.rerandomize(answer, keys.evaluation, 0.0)) - clear).max() <= program.error
+        )
+        for flooding in (1e9, -1.0, float("nan")):
+            with pytest.raises(InvalidValueError, match="ask for less"):
+                program.rerandomize(answer, keys.evaluation, flooding)
+    with pytest.raises(InvalidTypeError, match=r"program\.run"):
+        program.rerandomize(keys.encrypt(IMAGES), keys.evaluation)  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match=r"keys\.evaluation"):
+        program.rerandomize(answer, keys.public)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", ["packed", "batched"])
+def test_answers_are_rounded_unless_the_raw_ones_are_asked_for(layout: str, tmp_path: Path) -> None:
+    program = COMPILE[layout]()
+    program.client.save(tmp_path / "client")
+    keys = ClientProgram.load(tmp_path / "client").keygen()
+    answer = program.run(keys.encrypt(IMAGES), keys.evaluation)
+    rounded, raw = keys.decrypt(answer), keys.decrypt_raw(answer)
+    grid = 2.0 ** np.floor(np.log2(program.error))
+    assert np.array_equal(rounded, np.round(raw / grid) * grid)
+    assert not np.array_equal(rounded, raw)
+    assert np.abs(rounded - program.predict(IMAGES)).max() <= program.error + grid / 2
+    # Answers that are exact are left as they are.
+    exact = per_value()
+    keys = exact.keygen()
+    answer = exact.run(keys.encrypt(IMAGES[:1]))
+    assert np.array_equal(keys.decrypt(answer), keys.decrypt_raw(answer))
 
 
 # Choices.

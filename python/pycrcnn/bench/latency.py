@@ -32,10 +32,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     encrypt, encrypted = timed(repeats, lambda: keys.encrypt(images[:1]))
     first, _ = timed(1, lambda: program.run(encrypted, fresh))
     evaluate, answer = timed(max(repeats, _IMAGES), lambda: program.run(encrypted, fresh))
-    decrypt, _ = timed(repeats, lambda: keys.decrypt(answer))
+    decrypt, _ = timed(repeats, lambda: keys.decrypt_raw(answer))
     clear = program.predict(images)
     logits = np.concatenate(
-        [keys.decrypt(program.run(keys.encrypt(images[i : i + 1]), fresh)) for i in range(len(images))]
+        [keys.decrypt_raw(program.run(keys.encrypt(images[i : i + 1]), fresh)) for i in range(len(images))]
     )
     return {
         "name": "latency",

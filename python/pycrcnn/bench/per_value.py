@@ -32,7 +32,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(layers_images, threads))
     evaluate, answer = timed(arguments.repeats, lambda: fused.run(encrypted))
     seconds = summary("evaluate_s", evaluate)
-    decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt(answer))
+    decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt_raw(answer))
     clear = fused.predict(image)
     budgets = layers_native.noise_budgets(keys.secret, layers_images, threads)
     return {

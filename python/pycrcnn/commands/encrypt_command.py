@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from pycrcnn.commands import read_array
-from pycrcnn.program import Client, Keys, PublicKey
+from pycrcnn.program import ClientProgram, Keys, PublicKey
 
 __all__ = ["add_arguments", "run"]
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Encrypt and write."""
-    client = Client.load(arguments.client, arguments.threads)
+    client = ClientProgram.load(arguments.client, arguments.threads)
     load = Keys.load if arguments.keys.is_dir() else PublicKey.load
     load(client, arguments.keys).encrypt(read_array(arguments.images)).save(arguments.output)
     return 0

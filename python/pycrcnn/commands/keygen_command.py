@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pycrcnn.program import Client, InteractiveClient
+from pycrcnn.program import ClientProgram, InteractiveClient
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,6 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate and write the keys."""
-    kind = InteractiveClient if arguments.client.is_dir() else Client
+    kind = InteractiveClient if arguments.client.is_dir() else ClientProgram
     kind.load(arguments.client, arguments.threads).keygen().save(arguments.output)
     return 0

@@ -120,7 +120,7 @@ def measure(subject: Subject, layout: Layout, images: int | None, threads: int) 
     # The server: the program, which was compiled before there was a key, and the bytes that came.
     answer = _timed(seconds, "evaluate", program.run, question, client.evaluation)
 
-    encrypted = _timed(seconds, "decrypt", client.decrypt, answer)
+    encrypted = _timed(seconds, "decrypt", client.decrypt_raw, answer)
     budget = _budget(program.native, client, question) if isinstance(program.native, _native.PerValueProgram) else None
     return Measurement(
         program=program,

@@ -3,7 +3,7 @@
 ============================== ========================================================================================
 :func:`compile`                a trained network to a :class:`Program`: it chooses layout, parameters, levels and keys
 :class:`Program`               what a server needs: the weights and public parameters, no key
-:class:`Client`                what a client needs: parameters and where values lie, no weight
+:class:`ClientProgram`                what a client needs: parameters and where values lie, no weight
 :class:`Keys`                  the client's keys: the secret one stays, :class:`EvaluationKeys` go to the server, a
                                :class:`PublicKey` goes to whoever may encrypt but not decrypt
 :class:`EncryptedImages`,      what travels
@@ -25,7 +25,7 @@ Examples
 True
 """
 
-from pycrcnn.program.client import Client, Keys, PublicKey
+from pycrcnn.program.client import ClientProgram, Keys, PublicKey
 from pycrcnn.program.compiling import FractionalParameters, compile  # noqa: A004 - the field's word for it
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation, Step
@@ -40,7 +40,7 @@ from pycrcnn.program.program import Program
 
 __all__ = [
     "Answer",
-    "Client",
+    "ClientProgram",
     "EncryptedImages",
     "EvaluationKeys",
     "Explanation",

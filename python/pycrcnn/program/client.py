@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,11 +19,11 @@ from pycrcnn.frontends.fields import real_array
 from pycrcnn.frontends.head import ClientLayer
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 
-__all__ = ["Client", "Keys", "PublicKey", "checked_images"]
+__all__ = ["ClientProgram", "Keys", "PublicKey", "checked_images"]
 
 
 @dataclass(frozen=True)
-class Client:
+class ClientProgram:
     """What a client knows of a program: parameters, and where values lie. It has no weights and no keys.
 
     Attributes
@@ -30,12 +31,15 @@ class Client:
     native : _native.Client
     client_head : tuple of ClientLayer
         The model's last layers, such as a softmax, that the client computes on what it has decrypted.
+    error : float
+        The largest error that is to be expected of an answer.
     threads : int
         Threads of every call; 0 stands for all cores.
     """
 
     native: _native.Client = field(repr=False)
     client_head: tuple[ClientLayer, ...] = ()
+    error: float = 0.0
     threads: int = 0
 
     @property
@@ -89,10 +93,10 @@ class Client:
     def to_bytes(self) -> bytes:
         """The client's part as bytes."""
         head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
-        return pack("client", {"head": head}, self.native.to_bytes())
+        return pack("client", {"head": head, "error": self.error}, self.native.to_bytes())
 
     @classmethod
-    def from_bytes(cls, data: bytes, threads: int = 0) -> Client:
+    def from_bytes(cls, data: bytes, threads: int = 0) -> ClientProgram:
         """What :meth:`to_bytes` wrote.
 
         Raises
@@ -101,14 +105,18 @@ class Client:
             The bytes hold something else, are damaged, or of another version.
         """
         header, payload = unpack("client", data)
-        return cls(_native.Client.from_bytes(payload), read_head(header), threads)
+        match header:
+            case {"error": int(error) | float(error)} if 0 <= error < math.inf:
+                return cls(_native.Client.from_bytes(payload), read_head(header), float(error), threads)
+            case _:
+                raise FormatError("the client's part does not say which error is to be expected; get it again")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the client's part to a file."""
         write_file(os.fspath(path), self.to_bytes())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], threads: int = 0) -> Client:
+    def load(cls, path: str | os.PathLike[str], threads: int = 0) -> ClientProgram:
         """Read it from a file of :meth:`save`."""
         return cls.from_bytes(read_file(os.fspath(path)), threads)
 
@@ -136,7 +144,7 @@ def read_head(header: dict[str, Any]) -> tuple[ClientLayer, ...]:
 class PublicKey:
     """Encrypts images for the owner of the secret key, and cannot decrypt them."""
 
-    client: Client = field(repr=False)
+    client: ClientProgram = field(repr=False)
     native: _native.PublicKey = field(repr=False)
 
     def encrypt(self, images: ArrayLike) -> EncryptedImages:
@@ -148,7 +156,7 @@ class PublicKey:
         return pack("public key", {"program": self.client.program_id}, self.native.to_bytes())
 
     @classmethod
-    def from_bytes(cls, client: Client, data: bytes) -> PublicKey:
+    def from_bytes(cls, client: ClientProgram, data: bytes) -> PublicKey:
         """What :meth:`to_bytes` wrote."""
         payload = _of_program("public key", client, data)
         return cls(client, _native.PublicKey.from_bytes(client.context, payload))
@@ -158,7 +166,7 @@ class PublicKey:
         write_file(os.fspath(path), self.to_bytes())
 
     @classmethod
-    def load(cls, client: Client, path: str | os.PathLike[str]) -> PublicKey:
+    def load(cls, client: ClientProgram, path: str | os.PathLike[str]) -> PublicKey:
         """Read the key from a file of :meth:`save`."""
         return cls.from_bytes(client, read_file(os.fspath(path)))
 
@@ -176,7 +184,7 @@ class Keys:
 
     Attributes
     ----------
-    client : Client
+    client : ClientProgram
     secret : _native.SecretKey
         Encrypts and decrypts; it stays with the client.
     public : PublicKey
@@ -185,7 +193,7 @@ class Keys:
         The key set for the server: what it computes with, and a public key.
     """
 
-    client: Client = field(repr=False)
+    client: ClientProgram = field(repr=False)
     secret: _native.SecretKey = field(repr=False)
     public: PublicKey = field(repr=False)
     evaluation: EvaluationKeys = field(repr=False)
@@ -205,11 +213,15 @@ class Keys:
         return self.client.encrypted(images, self.secret)
 
     def decrypt(self, answer: Answer) -> NDArray[np.float64]:
-        """Decrypt answers.
+        """Decrypt answers, rounded so that they may be shown to others.
+
+        What CKKS decrypts carries the noise of encryption, from which whoever also has the ciphertexts can learn the
+        secret key (Li and Micciancio, Eurocrypt 2021). Answers are therefore rounded to multiples of the largest power
+        of two that is at most `ClientProgram.error`: about ten deviations of the noise. The per-value layout decrypts exactly.
 
         Returns
         -------
-        ndarray of float64, shape [n, *output_shape], or what `Client.client_head` makes of it
+        ndarray of float64, shape [n, *output_shape], or what `ClientProgram.client_head` makes of it
 
         Raises
         ------
@@ -222,6 +234,18 @@ class Keys:
         InvalidTypeError
             They are no answer.
         """
+        client = self.client
+        values = self._values(answer)
+        if client.error > 0 and client.context.scheme == "ckks":
+            grid = 2.0 ** math.floor(math.log2(client.error))
+            values = np.round(values / grid) * grid
+        return client.with_head(values)
+
+    def decrypt_raw(self, answer: Answer) -> NDArray[np.float64]:
+        """Decrypt answers with all their digits, noise included: for the key's owner alone, see :meth:`decrypt`."""
+        return self.client.with_head(self._values(answer))
+
+    def _values(self, answer: Answer) -> NDArray[np.float64]:
         if not isinstance(answer, Answer):
             raise InvalidTypeError(f"an answer is needed, as program.run gives it, not {type(answer).__name__}")
         client = self.client
@@ -232,7 +256,7 @@ class Keys:
                 for part, count in zip(parts, _counts(answer.images, client.capacity), strict=True)
             ]
         )
-        return client.with_head(values.reshape(answer.images, *client.output_shape))
+        return values.reshape(answer.images, *client.output_shape)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write three files: `secret.key` (only its owner may read it), `public.key`, `evaluation.key`."""
@@ -244,7 +268,7 @@ class Keys:
         self.evaluation.save(path / EVALUATION)
 
     @classmethod
-    def load(cls, client: Client, directory: str | os.PathLike[str]) -> Keys:
+    def load(cls, client: ClientProgram, directory: str | os.PathLike[str]) -> Keys:
         """Read the keys from a directory of :meth:`save`.
 
         Raises
@@ -278,7 +302,7 @@ def _counts(images: int, capacity: int) -> Iterator[int]:
         yield min(capacity, images - start)
 
 
-def _of_program(kind: str, client: Client, data: bytes) -> bytes:
+def _of_program(kind: str, client: ClientProgram, data: bytes) -> bytes:
     """The payload of a file that names the program that it is for."""
     header, payload = unpack(kind, data)
     if header.get("program") != client.program_id:

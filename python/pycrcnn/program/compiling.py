@@ -16,7 +16,7 @@ from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
 from pycrcnn.models import Layer, Model
 from pycrcnn.program.calibration import synthetic_images
-from pycrcnn.program.client import Client, checked_images
+from pycrcnn.program.client import ClientProgram, checked_images
 from pycrcnn.program.program import Program
 from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
 
@@ -141,8 +141,9 @@ def compile(  # noqa: A001 - the field's word for it
         context = _fractional_context(chosen, security)
         digits = chosen.base, chosen.integer_digits, chosen.fraction_digits
         per_value = _native.PerValueProgram(context, network, *digits, fused)
-        client = Client(per_value.client(), described.client_head, threads)
-        return Program(network, per_value, client, security, 2.0**-chosen.fraction_digits)
+        error = 2.0**-chosen.fraction_digits
+        client = ClientProgram(per_value.client(), described.client_head, error, threads)
+        return Program(network, per_value, client, security)
     if parameters is not None:
         raise InvalidValueError(f"parameters: the {layout} layout chooses its own; leave them out")
     bits = whole_number("precision", PRECISION if precision is None else precision, 1, 30)
@@ -150,7 +151,8 @@ def compile(  # noqa: A001 - the field's word for it
     normal = _native.NormalForm(network, examples.reshape(-1), threads)
     native = Choice(normal, batch, security, bits, threads).of(layout)
     error = native.expected_error(examples[-EXAMPLES:].reshape(-1), threads)
-    return Program(network, native, Client(native.client(), described.client_head, threads), security, error)
+    client = ClientProgram(native.client(), described.client_head, error, threads)
+    return Program(network, native, client, security)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from pycrcnn import _native
 from pycrcnn.errors import FormatError, InvalidValueError, UnsupportedError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
-from pycrcnn.program.client import Client, Keys, checked_images
+from pycrcnn.program.client import ClientProgram, Keys, checked_images
 from pycrcnn.program.compiling import EXAMPLES, PRECISION, Choice, examples_for
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation
@@ -81,11 +81,11 @@ class InteractiveClient:
 
     Attributes
     ----------
-    stages : tuple of Client
+    stages : tuple of ClientProgram
         One for each part.
     """
 
-    stages: tuple[Client, ...]
+    stages: tuple[ClientProgram, ...]
 
     def keygen(self) -> InteractiveKeys:
         """Fresh keys for every part."""
@@ -105,7 +105,7 @@ class InteractiveClient:
         FormatError
             A file is missing, damaged, or does not take what the one before it gives.
         """
-        return cls(_fitting([Client.load(path, threads) for path in _found(directory, "client")]))
+        return cls(_fitting([ClientProgram.load(path, threads) for path in _found(directory, "client")]))
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class InteractiveKeys:
         whole_number("stage", stage, 0, len(self.stages) - 1)
         if stage + 1 == len(self.stages):
             raise InvalidValueError(f"stage {stage} is the last: decrypt its answer")
-        return self.stages[stage + 1].encrypt(np.square(self.stages[stage].decrypt(answer)))
+        return self.stages[stage + 1].encrypt(np.square(self.stages[stage].decrypt_raw(answer)))
 
     def decrypt(self, answer: Answer) -> NDArray[np.float64]:
         """Decrypt what the last part answered; as :meth:`Keys.decrypt`."""
@@ -291,9 +291,9 @@ def compile_interactive(
         parts = form.split(list(positions))
         natives = [Choice(part, batch, security, bits, threads).of(layout) for part in parts]
         heads = [()] * (len(parts) - 1) + [described.client_head]
-        clients = (Client(native.client(), head, threads) for native, head in zip(natives, heads, strict=True))
+        clients = (ClientProgram(native.client(), head, 0.0, threads) for native, head in zip(natives, heads, strict=True))
         return tuple(
-            Program(part.network(), native, client, security, 0.0)
+            Program(part.network(), native, client, security)
             for part, native, client in zip(parts, natives, clients, strict=True)
         )
 
@@ -334,7 +334,7 @@ def _with_errors(stages: tuple[Program, ...], examples: NDArray[np.float64]) -> 
             largest[index] = max(largest[index], float(np.abs(noisy - exact).max()))
     errors = [_MARGIN * error for error in largest]
     programs = (
-        Program(stage.network, stage.native, stage.client, stage.security, error)
+        Program(stage.network, stage.native, replace(stage.client, error=error), stage.security)
         for stage, error in zip(stages, errors, strict=True)
     )
     return InteractiveProgram(tuple(programs), errors[-1])
@@ -361,7 +361,7 @@ def _found(directory: str | os.PathLike[str], kind: str) -> list[Path]:
     return found
 
 
-def _fitting(stages: list[Client]) -> tuple[Client, ...]:
+def _fitting(stages: list[ClientProgram]) -> tuple[ClientProgram, ...]:
     """The parts, if each takes what the one before it gives."""
     for number, (one, other) in enumerate(itertools.pairwise(stages), 1):
         if one.output_shape != other.input_shape:

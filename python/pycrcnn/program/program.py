@@ -15,7 +15,7 @@ from pycrcnn import _native
 from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
 from pycrcnn.frontends.head import ClientLayer
-from pycrcnn.program.client import Client, Keys, checked_images, read_head
+from pycrcnn.program.client import ClientProgram, Keys, checked_images, read_head
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys, Native
 from pycrcnn.program.explanation import Explanation, Step
 
@@ -40,19 +40,16 @@ class Program:
     network : _native.Network
         The network in clear.
     native : _native.PackedProgram, BatchedProgram or PerValueProgram
-    client : Client
+    client : ClientProgram
         What a client needs of it; without weights, to be saved and given away.
     security : int
         Bits of security that were asked for.
-    error : float
-        The largest error that is to be expected of an answer.
     """
 
     network: _native.Network
     native: Native = field(repr=False)
-    client: Client
+    client: ClientProgram
     security: int
-    error: float
 
     @property
     def layout(self) -> str:
@@ -83,6 +80,11 @@ class Program:
     def program_id(self) -> str:
         """What tells the program from others: 64 hexadecimal digits, the same in the client's part."""
         return self.client.program_id
+
+    @property
+    def error(self) -> float:
+        """The largest error that is to be expected of an answer."""
+        return self.client.error
 
     def keygen(self) -> Keys:
         """Fresh keys for the program, as its client makes them."""
@@ -119,6 +121,53 @@ class Program:
             return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
         return Answer(tuple(self.native.run(part, self.threads) for part in parts), images.images)
 
+    def rerandomize(self, answer: Answer, evaluation: EvaluationKeys, flooding: float | None = None) -> Answer:
+        """What a server does to an answer before it leaves, so that nothing but the answer tells of the weights.
+
+        Encryptions of zero under the client's public key make the ciphertexts pseudo-random, noise flooding hides
+        their noise, and the modulus is dropped to the smallest that holds them. The per-value layout (BFV) floods with
+        all the noise budget that is left, and answers stay exact. The CKKS layouts pay in precision where the answers
+        lie, and flood all else with what the modulus has room for.
+
+        Parameters
+        ----------
+        answer : Answer
+            As :meth:`run` gives it.
+        evaluation : EvaluationKeys
+            The client's key set, with its public key.
+        flooding : float, optional
+            CKKS: the standard deviation of what is added to each value of an answer, in units of :attr:`error`; 1 where
+            it is not given. With noise of deviation e, an answer of n values is within the statistical distance
+            ``sqrt(n) * e / (2 * flooding * error)`` of one with other noise as small; the noise of the shipped models
+            has a deviation of a tenth of their error or less. See :meth:`flooded_error` for what it costs.
+
+        Raises
+        ------
+        InvalidValueError
+            The modulus has no room for such flooding, or the layout takes none.
+        FormatError, KeyMismatchError, ShapeError, InvalidTypeError
+            The bytes are damaged, or were made for another program, or are no answer.
+        """
+        if not isinstance(answer, Answer):
+            raise InvalidTypeError(f"an answer is needed, as program.run gives it, not {type(answer).__name__}")
+        if not isinstance(evaluation, EvaluationKeys):
+            raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
+        keys = evaluation.prepared(self.native, self.program_id, self.threads)
+        parts = answer.split(self.capacity)
+        native = self.native
+        if isinstance(native, _native.PerValueProgram):
+            if flooding is not None:
+                raise InvalidValueError("flooding: the per-value layout floods with all the noise budget; give none")
+            return Answer(tuple(native.rerandomize(part, keys, self.threads) for part in parts), answer.images)
+        deviation = self.error * (1.0 if flooding is None else flooding)
+        hidden = tuple(native.rerandomize(part, keys, deviation, self.threads) for part in parts)
+        return Answer(hidden, answer.images)
+
+    def flooded_error(self, flooding: float = 1.0) -> float:
+        """The largest error to be expected of an answer that :meth:`rerandomize` flooded: five deviations more."""
+        exact = isinstance(self.native, _native.PerValueProgram)
+        return self.error if exact else self.error * (1 + 5 * flooding)
+
     def predict(self, images: ArrayLike, mode: Mode = "clear") -> NDArray[np.float64]:
         """Answers to images.
 
@@ -136,7 +185,7 @@ class Program:
         """
         if mode == "encrypted":
             keys = self.keygen()
-            return keys.decrypt(self.run(keys.encrypt(images), keys.evaluation))
+            return keys.decrypt_raw(self.run(keys.encrypt(images), keys.evaluation))
         values = checked_images(images, tuple(self.network.input_shape))
         if mode == "clear":
             answers = self.network.evaluate(values.reshape(-1), self.threads)
@@ -196,10 +245,10 @@ class Program:
                 raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
         network = _native.Network.from_bytes(payload[:first])
         native = _NATIVES[layout].from_bytes(payload[first:], threads)
-        client = Client(native.client(), read_head(header), threads)
+        client = ClientProgram(native.client(), read_head(header), error, threads)
         if list(network.input_shape) != list(client.input_shape):
             raise FormatError("the program and its network take images of different shapes: the file is damaged")
-        return cls(network, native, client, security, error)
+        return cls(network, native, client, security)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the server's file."""

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NormalForm;
 use super::envelope::{self, Kind};
+use super::reply::Rerandomizer;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
 use crate::evaluator::batched::{ScalarAffine, ScalarMatrix, Segment, Step};
@@ -169,6 +170,21 @@ impl BatchedProgram {
     /// How many images one run takes: the slots of a ciphertext.
     pub fn capacity(&self) -> usize {
         self.interface.capacity()
+    }
+
+    /// Answers that tell nothing of the weights but what they answer, their values flooded with a normal variable of the
+    /// deviation given; on the rayon pool of the caller. See [`reply`](crate::plan::reply).
+    ///
+    /// # Errors
+    /// Those of [`Rerandomizer::ckks`].
+    pub fn rerandomize(
+        &self,
+        answers: &[Ciphertext],
+        key: &Rerandomizer,
+        deviation: f64,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Ciphertext>> {
+        key.ckks(&self.evaluator, answers, |_| true, deviation, cancellation)
     }
 
     /// Evaluates a batch on the rayon pool of the caller: ciphertext i holds value i of every image, one

@@ -7,6 +7,7 @@ use crate::encoding::CkksEncoder;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
 use crate::evaluator::packed::{Group, LinearTransform, PackedKeys};
+use crate::plan::reply::Rerandomizer;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context};
 
@@ -72,6 +73,27 @@ impl PackedProgram {
     /// The context that images are encrypted in.
     pub fn context(&self) -> &Arc<Context> {
         self.evaluator.context()
+    }
+
+    /// An answer that tells nothing of the weights but what it answers, its values flooded with a normal variable of the
+    /// deviation given; on the rayon pool of the caller. See [`reply`](crate::plan::reply).
+    ///
+    /// # Errors
+    /// Those of [`Rerandomizer::ckks`].
+    pub fn rerandomize(
+        &self,
+        answer: &Ciphertext,
+        key: &Rerandomizer,
+        deviation: f64,
+        cancellation: &Cancellation,
+    ) -> Result<Ciphertext> {
+        let interface = &self.plan.interface;
+        let own = self.context().degree() / 2 / interface.images;
+        let holds = |slot: usize| interface.output.contains(&((slot % own) as u32));
+        let deviation = deviation / interface.output_factor;
+        let answers = std::slice::from_ref(answer);
+        let mut hidden = key.ckks(&self.evaluator, answers, holds, deviation, cancellation)?;
+        Ok(hidden.remove(0))
     }
 
     /// Evaluates the network on one ciphertext, on the rayon pool of the caller.

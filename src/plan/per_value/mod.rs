@@ -21,6 +21,7 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
 use crate::evaluator::extended::MIN_TERMS;
 use crate::network::{Activation, AffineMap, Layer, Network, Operation};
+use crate::plan::reply::Rerandomizer;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
 
@@ -141,6 +142,20 @@ impl PerValueProgram {
     /// The names of the steps, each with the layers that it computes.
     pub fn step_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.steps.iter().map(|step| step.name.as_str())
+    }
+
+    /// Answers that tell nothing of the weights but what they answer, on the rayon pool of the caller; see
+    /// [`reply`](crate::plan::reply).
+    ///
+    /// # Errors
+    /// Those of [`Rerandomizer::bfv`].
+    pub fn rerandomize(
+        &self,
+        answers: &[Ciphertext],
+        key: &Rerandomizer,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Ciphertext>> {
+        key.bfv(&self.evaluator, answers, cancellation)
     }
 
     /// Evaluates one image on the rayon pool of the caller; the answer is in coefficient form.
