@@ -9,6 +9,8 @@
 //! Both sides refuse what is addressed to another program: two programs may have the same parameters, and the ciphertexts of
 //! one would give nonsense in the other.
 
+pub mod compute;
+
 use crate::encryption::checksum::{opened, sealed};
 use crate::encryption::{SeededCiphertexts, transport};
 use crate::error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Threads, cancellation and forks.
 //!
 //! Work runs on a rayon pool of the size that the caller asks for. Pools are kept by size and by
-//! process: a child of `fork` has none of its parent's threads, so it builds its own.
+//! process: a child of `fork` has none of its parent's threads, so it builds its own. The pool of all cores is shared;
+//! whoever asks for fewer threads gets them to himself, so that calls with one thread each run side by side.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,16 +54,47 @@ pub fn install<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Resu
         let reason = format!("{threads}; at most {MAX_THREADS} are useful, and 0 stands for all cores");
         return Err(Error::InvalidArgument { name: "threads", reason });
     }
-    Ok(pool(if threads == 0 { default_threads() } else { threads })?.install(work))
+    let size = if threads == 0 { default_threads() } else { threads };
+    if threads != 1 && size >= default_threads() {
+        return Ok(with_pools(|pools| pools.shared(size))?.install(work));
+    }
+    let lent = Lent { pool: with_pools(|pools| pools.lend(threads))?, threads };
+    Ok(lent.pool.install(work))
+}
+
+/// A pool that one call has to itself; it goes back when the call ends, however it ends.
+struct Lent {
+    pool: Arc<ThreadPool>,
+    threads: usize,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        with_pools(|pools| pools.idle.entry(self.threads).or_default().push(self.pool.clone()));
+    }
 }
 
 /// The pools of one process, by number of threads.
 struct Pools {
     process: u32,
-    by_size: HashMap<usize, Arc<ThreadPool>>,
+    shared: HashMap<usize, Arc<ThreadPool>>,
+    idle: HashMap<usize, Vec<Arc<ThreadPool>>>,
 }
 
-fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
+impl Pools {
+    fn shared(&mut self, threads: usize) -> Result<Arc<ThreadPool>> {
+        if let Some(pool) = self.shared.get(&threads) {
+            return Ok(pool.clone());
+        }
+        Ok(self.shared.entry(threads).or_insert(start(threads)?).clone())
+    }
+
+    fn lend(&mut self, threads: usize) -> Result<Arc<ThreadPool>> {
+        self.idle.get_mut(&threads).and_then(Vec::pop).map_or_else(|| start(threads), Ok)
+    }
+}
+
+fn with_pools<R>(work: impl FnOnce(&mut Pools) -> R) -> R {
     static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
     let process = std::process::id();
     let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,15 +102,16 @@ fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
         // The parent's threads do not exist here; dropping its pools would wait for them.
         std::mem::forget(pools);
     }
-    let pools = guard.get_or_insert_with(|| Pools { process, by_size: HashMap::new() });
-    if let Some(pool) = pools.by_size.get(&threads) {
-        return Ok(pool.clone());
-    }
-    let pool =
-        ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("pycrcnn-{i}")).build().map_err(|e| {
-            Error::InvalidArgument { name: "threads", reason: format!("{threads} threads cannot be started: {e}") }
-        })?;
-    Ok(pools.by_size.entry(threads).or_insert(Arc::new(pool)).clone())
+    work(guard.get_or_insert_with(|| Pools { process, shared: HashMap::new(), idle: HashMap::new() }))
+}
+
+fn start(threads: usize) -> Result<Arc<ThreadPool>> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("pycrcnn-{i}"));
+    let pool = builder.build().map_err(|e| Error::InvalidArgument {
+        name: "threads",
+        reason: format!("{threads} threads cannot be started: {e}"),
+    })?;
+    Ok(Arc::new(pool))
 }
 
 #[cfg(test)]
@@ -89,6 +122,16 @@ mod tests {
     fn too_many_threads_are_refused_before_any_is_started() {
         assert_eq!(install(MAX_THREADS + 1, || ()).unwrap_err().code(), "invalid-argument");
         assert_eq!(install(2, rayon::current_num_threads), Ok(2));
+    }
+
+    #[test]
+    fn calls_with_one_thread_each_run_side_by_side() {
+        // Each waits for the other: on one shared thread neither would end.
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let calls = [(); 2].map(|()| scope.spawn(|| install(1, || barrier.wait())));
+            assert!(calls.into_iter().all(|call| call.join().unwrap().is_ok()));
+        });
     }
 
     #[test]

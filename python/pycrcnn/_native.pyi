@@ -13,6 +13,7 @@ __all__ = [
     "Ciphertext",
     "CkksEncoder",
     "Client",
+    "ComputeRequest",
     "Context",
     "EvaluationKeys",
     "Evaluator",
@@ -25,12 +26,14 @@ __all__ = [
     "Plaintext",
     "PreparedKeys",
     "PublicKey",
+    "ReplyHeader",
     "ScalarEncoder",
     "SecretKey",
     "affine",
     "backend",
     "bench_kernels",
     "bfv_default_primes",
+    "compute_reply",
     "create_primes",
     "decrypt",
     "encrypt",
@@ -297,6 +300,27 @@ class Client:
     def decrypt(self, key: SecretKey, data: bytes, count: int, threads: int = 0) -> NDArray[np.float64]: ...
 
 @final
+class ComputeRequest:
+    """A request of PyCrCNN's REST service."""
+
+    @staticmethod
+    def from_bytes(body: bytes, most: int, threads: int = 0) -> ComputeRequest: ...
+    @property
+    def fields(self) -> str: ...
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def evaluation_keys(self) -> bytes | None: ...
+    def ciphertexts(self, context: Context, limit: int, threads: int = 0) -> tuple[list[Ciphertext], ReplyHeader]: ...
+
+@final
+class ReplyHeader:
+    """What the ciphertexts of a request say of themselves."""
+
+    @property
+    def key(self) -> str | None: ...
+
+@final
 class PreparedKeys:
     """A client's key set made ready for a program."""
 
@@ -379,6 +403,9 @@ def affine(
     threads: int = 0,
 ) -> list[Ciphertext]: ...
 def bfv_default_primes(degree: int, security: int) -> list[int] | None: ...
+def compute_reply(
+    ciphertexts: Sequence[Ciphertext], shape: Sequence[int], header: ReplyHeader, threads: int = 0
+) -> bytes: ...
 def create_primes(degree: int, bit_sizes: Sequence[int]) -> list[int]: ...
 def security_limits(degree: int, security: int) -> tuple[int | None, int | None]: ...
 def generate_keys(context: Context) -> tuple[SecretKey, PublicKey]: ...

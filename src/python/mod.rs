@@ -12,6 +12,7 @@ mod arguments;
 mod batched;
 mod benchmark;
 mod client;
+mod compute;
 mod context;
 mod encoders;
 mod encryption;
@@ -37,6 +38,8 @@ mod _native {
     use super::benchmark::{backend, bench_kernels};
     #[pymodule_export]
     use super::client::Client;
+    #[pymodule_export]
+    use super::compute::{ComputeRequest, ReplyHeader, compute_reply};
     #[pymodule_export]
     use super::context::{Context, bfv_default_primes, create_primes, security_limits};
     #[pymodule_export]

@@ -1,0 +1,1 @@
+"""PyCrCNN's client and server by their old names."""

@@ -1,0 +1,1 @@
+"""PyCrCNN's server: `executer` computes, `main` serves."""

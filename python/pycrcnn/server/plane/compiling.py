@@ -1,0 +1,108 @@
+"""Which programs a model is offered in, and compiling them once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pycrcnn import datasets
+from pycrcnn.datasets import DatasetNotFoundError
+from pycrcnn.errors import FormatError, UnsupportedError
+from pycrcnn.models import Model
+from pycrcnn.program import Program, compile  # noqa: A004 - the field's word for it
+from pycrcnn.program.program import Layout
+from pycrcnn.server.plane.blobs import write_durably
+
+__all__ = ["Offer", "compiled", "offers"]
+
+_LOGGER = logging.getLogger("pycrcnn.server")
+#: Training images by which ranges of values are known.
+_EXAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A run of layers from the first in one layout."""
+
+    layout: Layout
+    last_layer: int
+    whole: bool
+
+    def of(self, model: Model) -> Model:
+        """The layers of it."""
+        return dataclasses.replace(model, layers=model.layers[: self.last_layer + 1])
+
+
+def offers(model: Model) -> Iterator[Offer]:
+    """What a model is offered in: recall in the layouts that suit it, then features after each layer, packed.
+
+    The paper's parameters for the per-value layout suit networks whose weights have few fraction digits.
+    """
+    last = len(model.layers) - 1
+    yield Offer("packed", last, True)
+    yield Offer("batched", last, True)
+    if model.fraction_bits is not None:
+        yield Offer("per-value", last, True)
+    for index, layer in enumerate(model.layers[:-1]):
+        if layer["type"] != "flatten":  # the same values as before it
+            yield Offer("packed", index, False)
+
+
+def _examples(model: Model) -> NDArray[np.float64] | None:
+    """Real images, where they are at hand; None lets synthetic ones stand in."""
+    try:
+        images, _ = datasets.load(model.dataset, "train")
+    except (DatasetNotFoundError, ValueError):
+        return None
+    return model.normalise(images[:_EXAMPLES])
+
+
+def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    arrays = [layer[name] for layer in model.layers for name in ("weight", "bias") if name in layer]
+    shapes = [
+        [layer["type"], str({k: v for k, v in layer.items() if k not in ("weight", "bias")})] for layer in model.layers
+    ]
+    version = importlib.metadata.version("pycrcnn")
+    digest.update(json.dumps([version, model.name, shapes, offer.layout, offer.last_layer, examples is None]).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def compiled(model: Model, offer: Offer, directory: Path, threads: int = 0) -> Program | None:
+    """The program of an offer, from the directory where it was compiled before.
+
+    Returns
+    -------
+    Program or None
+        None where the layers cannot be compiled in that layout.
+    """
+    examples = _examples(model)
+    path = directory / f"{_fingerprint(model, offer, examples)}.program"
+    if path.exists():
+        try:
+            return Program.load(path)
+        except FormatError:
+            _LOGGER.warning("compiling %s again: its file is damaged or of another version", model.name)
+    parts = {} if offer.layout == "per-value" else {"calibration": examples}
+    try:
+        program = compile(offer.of(model), layout=offer.layout, threads=threads, **parts)  # type: ignore[arg-type]
+    except UnsupportedError as error:
+        _LOGGER.info(
+            "%s up to layer %d is not offered in the %s layout: %s", model.name, offer.last_layer, offer.layout, error
+        )
+        return None
+    directory.mkdir(parents=True, exist_ok=True)
+    data = program.to_bytes()
+    write_durably(path, data)
+    return Program.from_bytes(data)

@@ -1,0 +1,60 @@
+"""Evaluation. An engine is named by what it needs: identities and ciphertexts; it may run anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys, Program
+from pycrcnn.server.plane.keys import KeyStore
+from pycrcnn.server.plane.registry import Registry
+
+__all__ = ["Engine", "InProcessEngine", "reply_of"]
+
+
+class Engine(Protocol):
+    """What evaluates programs. Calls come from several threads at a time."""
+
+    def evaluate(
+        self, program: str, keys: str, images: EncryptedImages, threads: int, progress: Callable[[float], None]
+    ) -> Answer:
+        """The answer to encrypted images.
+
+        Parameters
+        ----------
+        program, keys : str
+            Identities of a program and of a key set for it.
+        images : EncryptedImages
+        threads : int
+            That it may use.
+        progress : callable
+            Is told from time to time which part of the work, from 0 to 1, is done. It may raise, which ends the work.
+        """
+
+
+class InProcessEngine:
+    """Evaluates in this process: in Rust, without the GIL."""
+
+    def __init__(self, registry: Registry, keys: KeyStore) -> None:
+        self._registry, self._keys = registry, keys
+
+    def evaluate(
+        self, program: str, keys: str, images: EncryptedImages, threads: int, progress: Callable[[float], None]
+    ) -> Answer:
+        """See :class:`Engine`."""
+        native, _ = self._registry.program(program)
+        own = dataclasses.replace(native, client=dataclasses.replace(native.client, threads=threads))
+        prepared = self._keys.prepared(keys)
+        parts = images.split(own.capacity)
+        answers: list[bytes] = []
+        for i, part in enumerate(parts):
+            progress(i / len(parts))
+            count = min(own.capacity, images.images - i * own.capacity)
+            answers += reply_of(own, EncryptedImages((part,), count), prepared).parts
+        return Answer(tuple(answers), images.images)
+
+
+def reply_of(program: Program, images: EncryptedImages, keys: EvaluationKeys) -> Answer:
+    """What leaves the service for one run. Every reply is made here."""
+    return program.run(images, keys)

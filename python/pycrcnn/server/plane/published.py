@@ -1,0 +1,143 @@
+"""Models as files: a directory with ``model.json`` and compiled programs, weights included.
+
+``model.json`` holds what clients are told of the model, and for each program its file::
+
+    {"name", "description", "classes": [..], "pixels": {"scale", "offset"} or null,
+     "layers": [{"index", "kind", "output_shape"}], "programs": [{"file", "first_layer", "last_layer"}]}
+
+A ``.program`` file alone, of :meth:`pycrcnn.Program.save`, is a model of one program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pycrcnn.errors import FormatError, InvalidValueError
+from pycrcnn.program import Program
+from pycrcnn.server.plane.blobs import write_durably
+from pycrcnn.server.plane.catalogue import LayerEntry, ModelEntry, Pixels, ProgramEntry, program_entry
+
+__all__ = ["NAME", "publish", "read_published"]
+
+#: What a model's name may look like: it stands in URLs.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise InvalidValueError(f"name {name!r}: letters, digits, '.', '_' and '-' are possible, at most 64")
+    return name
+
+
+def publish(
+    directory: str | Path,
+    name: str,
+    programs: Sequence[tuple[Program, int]],
+    *,
+    description: str = "",
+    classes: Sequence[str] = (),
+    pixels: Pixels | None = None,
+    layers: Sequence[LayerEntry] = (),
+) -> Path:
+    """Write a model for a service's directory of models.
+
+    Parameters
+    ----------
+    directory : path
+        That of ``pycrcnn serve --models``.
+    name : str
+        As clients will ask for it.
+    programs : sequence of (Program, int)
+        Programs with the number of the last layer that each computes, from 0.
+    description : str
+    classes : sequence of str
+        What the values of an answer stand for.
+    pixels : Pixels, optional
+        How pixels enter the network.
+    layers : sequence of LayerEntry
+        See `pycrcnn.server.plane.catalogue.layer_entries`.
+
+    Returns
+    -------
+    Path
+        The model's own directory.
+    """
+    if not programs:
+        raise InvalidValueError("programs: at least one is needed")
+    target = Path(directory) / _checked_name(name)
+    target.mkdir(parents=True, exist_ok=True)
+    listed = []
+    for program, last_layer in programs:
+        file = f"{program.layout}-{last_layer}.program"
+        write_durably(target / file, program.to_bytes())
+        listed.append({"file": file, "first_layer": 0, "last_layer": last_layer})
+    document = {
+        "name": name,
+        "description": description,
+        "classes": list(classes),
+        "pixels": None if pixels is None else asdict(pixels),
+        "layers": [asdict(layer) for layer in layers],
+        "programs": listed,
+    }
+    write_durably(target / "model.json", (json.dumps(document, indent=1) + "\n").encode())
+    return target
+
+
+def read_published(path: Path) -> tuple[ModelEntry, list[tuple[Program, ProgramEntry]]]:
+    """A model's entry and its programs.
+
+    Raises
+    ------
+    FormatError
+        The files are not as :func:`publish` writes them.
+    """
+    if path.suffix == ".program":
+        document: Any = {"name": path.stem, "programs": [{"file": path.name, "first_layer": 0, "last_layer": 0}]}
+        directory = path.parent
+    else:
+        directory = path
+        try:
+            document = json.loads((path / "model.json").read_text())
+        except ValueError as error:
+            raise FormatError(f"{path / 'model.json'} is not JSON: {error}") from None
+    try:
+        return _entry(document, directory)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: it does not describe a model ({type(error).__name__}: {error})") from error
+
+
+def _entry(document: Any, directory: Path) -> tuple[ModelEntry, list[tuple[Program, ProgramEntry]]]:
+    layers = tuple(
+        LayerEntry(int(layer["index"]), str(layer["kind"]), tuple(map(int, layer["output_shape"])))
+        for layer in document.get("layers", ())
+    )
+    last = max((int(described["last_layer"]) for described in document["programs"]), default=0)
+    last = layers[-1].index if layers else last
+    programs = []
+    for described in document["programs"]:
+        file, own = str(described["file"]), int(described["last_layer"])
+        if Path(file).name != file:
+            raise ValueError(f"file {file!r} is not in the model's directory")
+        program = Program.load(directory / file)
+        modality = "recall" if own == last else "features"
+        programs.append((program, program_entry(program, int(described["first_layer"]), own, modality)))  # type: ignore[arg-type]
+    if not programs:
+        raise ValueError("it lists no program")
+    whole = next((program for program, entry in programs if entry.modality == "recall"), programs[0][0])
+    pixels = document.get("pixels")
+    entry = ModelEntry(
+        name=_checked_name(str(document["name"])),
+        description=str(document.get("description", "")),
+        input_shape=whole.client.input_shape,
+        output_shape=whole.client.output_shape,
+        classes=tuple(map(str, document.get("classes", ()))),
+        pixels=None if pixels is None else Pixels(float(pixels["scale"]), float(pixels["offset"])),
+        layers=layers,
+        programs=tuple(entry for _, entry in programs),
+    )
+    return entry, programs

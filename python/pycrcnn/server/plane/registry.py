@@ -1,0 +1,224 @@
+"""The models that the service offers: those of a directory and those that come with the package."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pycrcnn import datasets, models
+from pycrcnn.errors import FormatError, PyCrCNNError
+from pycrcnn.models import Model
+from pycrcnn.program import Program
+from pycrcnn.server.plane.catalogue import ModelEntry, ProgramEntry, model_entry, program_entry
+from pycrcnn.server.plane.compiling import Offer, compiled, offers
+from pycrcnn.server.plane.published import read_published
+from pycrcnn.server.plane.refusals import Refusal
+
+__all__ = ["Registry"]
+
+_LOGGER = logging.getLogger("pycrcnn.server")
+State = Literal["ready", "compiling", "failed"]
+
+
+@dataclass
+class _Served:
+    """One model, its programs compiled or still to be."""
+
+    entry: ModelEntry
+    network: Model | None = None
+    pending: deque[Offer] = field(default_factory=deque)
+    state: State = "ready"
+
+
+class Registry:
+    """Models and programs by name and identity.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Of ``NAME/model.json`` with programs, as ``pycrcnn publish`` writes them; of ``*.program`` files; and of
+        ``*.safetensors`` files, which are compiled as the package's own models are.
+    shipped : bool
+        Whether the package's own models are offered.
+    cache : Path
+        Where compiled programs are kept.
+    """
+
+    def __init__(self, directory: Path | None, shipped: bool, cache: Path) -> None:
+        self._cache = cache
+        self._served: dict[str, _Served] = {}
+        self._programs: dict[str, tuple[Program, ProgramEntry]] = {}
+        self._clients: dict[str, bytes] = {}
+        self._changed = threading.Condition()
+        self._wanted: deque[str] = deque()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._compile_all, name="compile", daemon=True)
+        if shipped:
+            for name in models.names():
+                if not name.endswith("-plain"):
+                    self._await(models.load(name))
+        if directory is not None:
+            self._read(directory)
+
+    def _read(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise FormatError(f"models: {directory} is no directory")
+        for path in sorted(directory.iterdir()):
+            if path.suffix == ".safetensors":
+                self._await(models.read(path))
+            elif path.suffix == ".program" or (path / "model.json").is_file():
+                entry, programs = read_published(path)
+                self._served[entry.name] = _Served(entry)
+                for program, described in programs:
+                    self._add(program, described)
+
+    def _await(self, model: Model) -> None:
+        try:
+            classes: tuple[str, ...] = datasets.class_names(model.dataset)
+        except ValueError:
+            classes = ()
+        self._served[model.name] = _Served(model_entry(model, classes, ()), model, deque(offers(model)), "compiling")
+
+    def _add(self, program: Program, entry: ProgramEntry) -> None:
+        self._clients[entry.id] = program.client.to_bytes()
+        self._programs[entry.id] = program, entry
+
+    # Compiling in the background
+
+    def start(self) -> None:
+        """Begin to compile what is not compiled yet."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Compile nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _next(self) -> tuple[_Served, Model, Offer] | None:
+        """What is asked for first, then the first offer of each model, and so on."""
+        with self._changed:
+            wanted = [self._served[name] for name in self._wanted if self._served[name].pending]
+            unfinished = [served for served in self._served.values() if served.pending]
+            if self._stopped or not unfinished:
+                return None
+            served = wanted[0] if wanted else max(unfinished, key=lambda one: len(one.pending))
+            if served.network is None:
+                return None  # never: only models with layers are compiled here
+            return served, served.network, served.pending.popleft()
+
+    def _compile_all(self) -> None:
+        while (found := self._next()) is not None:
+            served, model, offer = found
+            try:
+                program = compiled(model, offer, self._cache, threads=1)
+            except (PyCrCNNError, OSError):
+                _LOGGER.exception("compiling %s failed", model.name)
+                program = None
+            with self._changed:
+                if program is not None:
+                    entry = program_entry(program, 0, offer.last_layer, "recall" if offer.whole else "features")
+                    self._add(program, entry)
+                    served.entry = dataclasses.replace(served.entry, programs=(*served.entry.programs, entry))
+                if not served.pending:
+                    served.state = "ready" if served.entry.programs else "failed"
+                self._changed.notify_all()
+
+    # What routes ask for
+
+    def states(self) -> dict[str, State]:
+        """Each model's state."""
+        return {name: served.state for name, served in self._served.items()}
+
+    def entries(self) -> Iterator[ModelEntry]:
+        """All models, their programs as far as they are compiled."""
+        return (served.entry for served in list(self._served.values()))
+
+    def model(self, name: str, patience: float = 0.0) -> ModelEntry:
+        """One model with all of its programs.
+
+        Parameters
+        ----------
+        name : str
+        patience : float
+            Seconds to wait while its programs are being compiled.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``; ``unavailable`` while it is being compiled.
+        """
+        served = self._find(name)
+        with self._changed:
+            if served.state == "compiling":
+                if name not in self._wanted:
+                    self._wanted.append(name)
+                self._changed.wait_for(lambda: served.state != "compiling" or self._stopped, patience)
+            if served.state == "compiling":
+                raise Refusal("unavailable", f"model {name} is being compiled; come back in a few seconds", 2.0)
+            return served.entry
+
+    def _find(self, name: str) -> _Served:
+        served = self._served.get(name)
+        if served is None:
+            raise Refusal("not-found", "there is no model of this name; GET /v1/models lists them")
+        return served
+
+    def network(self, name: str) -> Model:
+        """The layers of a model, for PyCrCNN's protocol.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``: there is none of this name, or it was published compiled only.
+        """
+        network = self._find(name).network
+        if network is None:
+            raise Refusal("not-found", "this model is offered as compiled programs only")
+        return network
+
+    def program(self, identity: str) -> tuple[Program, ProgramEntry]:
+        """A program and what clients are told of it.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``.
+        """
+        found = self._programs.get(identity)
+        if found is None:
+            raise Refusal("not-found", "there is no program of this id; GET /v1/models/{name} lists a model's programs")
+        return found
+
+    def client_part(self, identity: str) -> bytes:
+        """The client's part of a program."""
+        self.program(identity)
+        return self._clients[identity]
+
+    def offered(self, model: str, identity: str | None, layers: tuple[int, int] | None) -> ProgramEntry:
+        """The program of a model that a request means: by identity, or by layers where that is unambiguous.
+
+        Raises
+        ------
+        Refusal
+            ``not-found`` for an unknown model; ``unprocessable`` for a program that is not the model's, or none or
+            several for the layers.
+        """
+        entry = self._find(model).entry
+        if identity is not None:
+            matching = [program for program in entry.programs if program.id == identity]
+        elif layers is not None:
+            matching = [program for program in entry.programs if (program.first_layer, program.last_layer) == layers]
+        else:
+            raise Refusal("unprocessable", "say which program: program=ID, or layers=FIRST,LAST")
+        if not matching:
+            raise Refusal("unprocessable", f"model {model} has no such program; GET /v1/models/{model} lists them")
+        if len(matching) > 1:
+            raise Refusal("unprocessable", f"{len(matching)} programs compute these layers; say which: program=ID")
+        return matching[0]

@@ -1,0 +1,108 @@
+"""The service's settings: arguments of the command line, or environment variables ``PYCRCNN_*``."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+_MB = 1_000_000
+
+
+def _state_directory() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "pycrcnn"
+
+
+class Settings(BaseSettings):
+    """Settings of one service.
+
+    Every field can be given as an environment variable with the prefix ``PYCRCNN_``, lists as JSON.
+
+    Examples
+    --------
+    >>> Settings(port=8080).host
+    '127.0.0.1'
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PYCRCNN_", extra="forbid", frozen=True)
+
+    # Where it listens
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    server: Literal["granian", "uvicorn"] = "granian"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    #: Listen beyond loopback without TLS: for a reverse proxy that brings it, or a container's own network.
+    allow_insecure_listen: bool = False
+    #: Bearer keys, one of which every call under /v1 and /compute must bring; none: everybody may call.
+    api_keys: tuple[SecretStr, ...] = ()
+
+    # What it serves
+    models: Path | None = None
+    shipped_models: bool = True
+    #: Keys, jobs and compiled programs: what survives a restart.
+    state: Path = Field(default_factory=_state_directory)
+    #: An object store for keys, as ``s3://bucket/prefix``; credentials come from the environment (``AWS_*``).
+    key_store: str | None = None
+    #: The bucket that payloads may be given by reference to, as ``s3://bucket``.
+    exchange: str | None = None
+
+    # Work
+    workers: int = Field(default=0, ge=0, le=256, description="Evaluations side by side; 0: one a core")
+    threads: int = Field(default=0, ge=0, le=256, description="Threads of an evaluation; 0: what idle workers leave")
+    queue: int = Field(default=256, ge=1, description="Evaluations that may wait")
+    queue_per_client: int = Field(default=64, ge=1, description="Evaluations of one client that may wait")
+    grace_seconds: float = Field(default=20.0, ge=0, description="What a shutdown leaves running work")
+
+    # Limits
+    max_body_bytes: int = Field(default=1_000 * _MB, ge=1)
+    max_json_bytes: int = Field(default=200 * _MB, ge=1)
+    max_images: int = Field(default=16_384, ge=1)
+    max_ciphertexts: int = Field(default=65_536, ge=1, description="Of a request of PyCrCNN's protocol")
+    max_compute_bytes: int = Field(default=4_000 * _MB, ge=1, description="Memory of a request of PyCrCNN's protocol")
+    max_bodies_bytes: int = Field(default=4_000 * _MB, ge=1, description="Of all bodies that are being read")
+    #: A body that does not bring its next piece in this time is given up.
+    body_seconds: float = Field(default=30.0, gt=0)
+    #: ... and so is one that comes slower than this, after the first seconds.
+    body_bytes_per_second: int = Field(default=10_000, ge=0)
+
+    # Keys
+    key_days: float = Field(default=30.0, gt=0, description="After their last use")
+    keys_bytes: int = Field(default=20_000 * _MB, ge=1, description="Of all clients, on disk")
+    keys_per_client: int = Field(default=64, ge=1)
+    prepared_bytes: int = Field(default=4_000 * _MB, ge=0, description="Keys made ready, in memory")
+
+    # Jobs
+    result_hours: float = Field(default=24.0, gt=0)
+    jobs: int = Field(default=10_000, ge=1, description="That are kept, done or not")
+    jobs_bytes: int = Field(default=20_000 * _MB, ge=1, description="Of all jobs, on disk")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _listens_safely(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if not (self.tls_certificate or self.allow_insecure_listen or self.loopback):
+            raise ValueError(
+                f"host {self.host}: without TLS the service listens on loopback only; give tls_certificate and "
+                "tls_key, or allow_insecure_listen where something in front of it brings TLS"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
