@@ -3,7 +3,7 @@
 from pycrcnn import errors
 from pycrcnn.approximation import approximate
 from pycrcnn.program import (
-    Client,
+    ClientProgram,
     FractionalParameters,
     InteractiveProgram,
     Keys,
@@ -13,7 +13,7 @@ from pycrcnn.program import (
 )
 
 __all__ = [
-    "Client",
+    "ClientProgram",
     "FractionalParameters",
     "InteractiveProgram",
     "Keys",

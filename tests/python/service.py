@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
 import pycrcnn
-from pycrcnn.program import Answer, Client, EncryptedImages, Keys, Program
+from pycrcnn.program import Answer, ClientProgram, EncryptedImages, Keys, Program
 from pycrcnn.server import Settings, create_app, publish
 from pycrcnn.server.plane.catalogue import Pixels, layer_entries
 
@@ -71,7 +71,7 @@ class User:
 
     http: Any
     program: dict[str, Any]
-    part: Client
+    part: ClientProgram
     keys: Keys
     key_id: str = ""
 
@@ -79,7 +79,7 @@ class User:
     def of(cls, http: Any, layout: str = "packed", last_layer: int = 3, model: str = "small") -> User:
         model_entry = http.get(f"/v1/models/{model}").json()
         [program] = [p for p in model_entry["programs"] if (p["layout"], p["last_layer"]) == (layout, last_layer)]
-        part = Client.from_bytes(http.get(f"/v1/programs/{program['id']}/client").content)
+        part = ClientProgram.from_bytes(http.get(f"/v1/programs/{program['id']}/client").content)
         user = cls(http, program, part, part.keygen())
         user.bring_keys()
         return user

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 import pycrcnn
 from pycrcnn._storage import pack
-from pycrcnn.program import Answer, Client, EncryptedImages
+from pycrcnn.program import Answer, ClientProgram, EncryptedImages
 from pycrcnn.server import Settings
 from service import BINARY, IMAGES, SHAPE, User, network, problem, published, service
 
@@ -73,7 +73,7 @@ def test_a_model_says_all_that_a_client_needs(http: Any) -> None:
 def test_the_clients_part_never_changes(http: Any) -> None:
     [program, *_] = http.get("/v1/models/small").json()["programs"]
     response = http.get(f"/v1/programs/{program['id']}/client")
-    assert Client.from_bytes(response.content).native.program == program["id"]
+    assert ClientProgram.from_bytes(response.content).native.program == program["id"]
     assert "immutable" in response.headers["cache-control"]
     again = http.get(f"/v1/programs/{program['id']}/client", headers={"if-none-match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")

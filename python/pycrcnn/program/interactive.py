@@ -291,7 +291,9 @@ def compile_interactive(
         parts = form.split(list(positions))
         natives = [Choice(part, batch, security, bits, threads).of(layout) for part in parts]
         heads = [()] * (len(parts) - 1) + [described.client_head]
-        clients = (ClientProgram(native.client(), head, 0.0, threads) for native, head in zip(natives, heads, strict=True))
+        clients = (
+            ClientProgram(native.client(), head, 0.0, threads) for native, head in zip(natives, heads, strict=True)
+        )
         return tuple(
             Program(part.network(), native, client, security)
             for part, native, client in zip(parts, natives, clients, strict=True)
