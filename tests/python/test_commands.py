@@ -56,10 +56,10 @@ def test_parts_of_an_interactive_program_with_a_refresh_between_them(tmp_path: P
     call("keygen", client, "--output", keys)
     message, answer = tmp_path / "message", tmp_path / "answer"
     call("encrypt", client / "stage-1.client", keys / "stage-1", tmp_path / "images.npy", "--output", message)
-    call("run", server / "stage-1.program", keys / "stage-1/evaluation.key", message, "--output", answer)
+    call("run", server / "stage-1.program", keys / "stage-1/evaluation.key", message, "--bare", "--output", answer)
     call("refresh", client, keys, answer, "--stage", 1, "--output", message)
-    call("run", server / "stage-2.program", keys / "stage-2/evaluation.key", message, "--output", answer)
-    call("decrypt", client / "stage-2.client", keys / "stage-2", answer, "--output", tmp_path / "answers.npy")
+    call("run", server / "stage-2.program", keys / "stage-2/evaluation.key", message, "--bare", "--output", answer)
+    call("decrypt", client / "stage-2.client", keys / "stage-2", answer, "--raw", "--output", tmp_path / "answers.npy")
     assert np.abs(np.load(tmp_path / "answers.npy") - program.predict(images)).max() <= program.error
     call("explain", server, "--json", tmp_path / "plan.json")
     assert json.loads((tmp_path / "plan.json").read_text())["refreshes"] == 1
