@@ -184,6 +184,24 @@ pub enum Error {
     /// The call was interrupted (Ctrl-C).
     #[error("interrupted")]
     Interrupted,
+    /// A service refused a request.
+    #[error("{detail}")]
+    Service {
+        /// HTTP's status
+        status: u16,
+        /// the stable code that it gave, or nothing
+        code: String,
+        /// what it says is wrong
+        detail: String,
+    },
+    /// A service cannot be reached, or the connection to it broke off.
+    #[error("{url} cannot be reached: {reason}")]
+    Connection {
+        /// the service's address
+        url: String,
+        /// what happened
+        reason: String,
+    },
     /// Microsoft SEAL refused an operation.
     #[error("Microsoft SEAL refused {operation}: {reason}")]
     Seal {
@@ -211,6 +229,8 @@ pub enum Kind {
     Format,
     /// an operation that does not exist for this object
     Unsupported,
+    /// a service that refuses or cannot be reached
+    Service,
     /// Ctrl-C
     Interrupted,
     /// a failure inside SEAL or the operating system
@@ -240,6 +260,8 @@ impl Error {
             Error::Unsupported { .. } => "unsupported",
             Error::Entropy(_) => "entropy",
             Error::Interrupted => "interrupted",
+            Error::Service { .. } => "service",
+            Error::Connection { .. } => "connection",
             Error::Seal { .. } => "seal",
         }
     }
@@ -261,6 +283,7 @@ impl Error {
             Error::Malformed { .. } | Error::TooLarge { .. } => Kind::Format,
             Error::Unsupported { .. } => Kind::Unsupported,
             Error::Interrupted => Kind::Interrupted,
+            Error::Service { .. } | Error::Connection { .. } => Kind::Service,
             Error::Entropy(_) | Error::Seal { .. } => Kind::Runtime,
         }
     }

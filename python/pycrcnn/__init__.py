@@ -11,8 +11,10 @@ from pycrcnn.program import (
     compile,  # noqa: A004 - the field's word for it
     compile_interactive,
 )
+from pycrcnn.service import Client
 
 __all__ = [
+    "Client",
     "ClientProgram",
     "FractionalParameters",
     "InteractiveProgram",

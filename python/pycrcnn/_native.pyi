@@ -18,6 +18,7 @@ __all__ = [
     "EvaluationKeys",
     "Evaluator",
     "FractionalEncoder",
+    "Http",
     "IntegerEncoder",
     "Network",
     "NormalForm",
@@ -319,6 +320,28 @@ class ReplyHeader:
 
     @property
     def key(self) -> str | None: ...
+
+@final
+class Http:
+    """A service that requests are sent to, again where that is safe."""
+
+    def __new__(
+        cls,
+        url: str,
+        api_key: str | None = None,
+        roots: bytes | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+    ) -> Http: ...
+    def send(
+        self,
+        method: str,
+        path: str,
+        limit: int,
+        body: bytes | None = None,
+        content_type: str = "application/octet-stream",
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]: ...
 
 @final
 class PreparedKeys:

@@ -30,6 +30,7 @@ __all__ = [
     "ParameterError",
     "PyCrCNNError",
     "SecurityWarning",
+    "ServiceError",
     "ShapeError",
     "UnsupportedError",
     "UnsupportedLayerError",
@@ -149,6 +150,62 @@ class BackendError(PyCrCNNError, RuntimeError):
     """A failure inside Microsoft SEAL or the machine's own resources."""
 
     default_code = "seal"
+
+
+class ServiceError(PyCrCNNError, ConnectionError):
+    """A service refused a request for a reason of its own, or cannot be reached.
+
+    Attributes
+    ----------
+    status : int
+        HTTP's; 0 where there was no reply.
+    """
+
+    default_code = "connection"
+
+    def __init__(self, message: str = "", code: str | None = None, *, status: int = 0) -> None:
+        super().__init__(message, code)
+        self.status = status
+
+
+#: The class that a code stands for, where a service gives one that this package raises itself.
+_CLASSES: dict[str, type[PyCrCNNError]] = {
+    **{
+        kind.default_code: kind
+        for kind in (
+            InvalidValueError,
+            InvalidTypeError,
+            ShapeError,
+            EncodingError,
+            ParameterError,
+            KeyMismatchError,
+            MissingKeyError,
+            OperandError,
+            NoiseBudgetError,
+            FormatError,
+            UnsupportedError,
+        )
+    },
+    **dict.fromkeys(("invalid-degree", "invalid-modulus", "primes-exhausted", "insecure"), ParameterError),
+    **dict.fromkeys(("level-exhausted", "scale-out-of-range"), NoiseBudgetError),
+    **dict.fromkeys(("too-large", "secret-key"), FormatError),
+}
+
+
+def of_service(status: int, code: str, detail: str) -> PyCrCNNError:
+    """The exception that a service's refusal stands for: that of its code, or :class:`ServiceError`.
+
+    Examples
+    --------
+    >>> of_service(422, "shape-mismatch", "10 values, not 12")
+    ShapeError('10 values, not 12')
+    >>> of_service(503, "unavailable", "come back later").status
+    503
+    """
+    kind = _CLASSES.get(code)
+    if kind is None:
+        return ServiceError(detail, code or "service", status=status)
+    return kind(detail, code)
 
 
 class SecurityWarning(UserWarning):

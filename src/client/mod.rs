@@ -1,5 +1,6 @@
-//! The client's side of every layout: it encrypts images and decrypts answers, and has no weights.
+//! The client's side of every layout: it encrypts images and decrypts answers, and has no weights. [`http`] reaches a service.
 
+pub mod http;
 mod layout;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ fn class_name(error: &Error) -> &'static str {
             Kind::Noise => "NoiseBudgetError",
             Kind::Format => "FormatError",
             Kind::Unsupported => "UnsupportedError",
+            Kind::Service => "ServiceError",
             Kind::Interrupted | Kind::Runtime => "BackendError",
         },
     }
@@ -31,6 +32,9 @@ impl From<Error> for PyErr {
         }
         Python::attach(|py| {
             let raise = || {
+                if let Error::Service { status, code, detail } = &error {
+                    return py.import("pycrcnn.errors")?.getattr("of_service")?.call1((status, code, detail));
+                }
                 let class = py.import("pycrcnn.errors")?.getattr(class_name(&error))?;
                 class.call1((error.to_string(), error.code()))
             };

@@ -18,6 +18,7 @@ mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
+mod http;
 mod key_set;
 mod keys;
 mod network;
@@ -48,6 +49,8 @@ mod _native {
     use super::encryption::{decrypt, encrypt, noise_budget};
     #[pymodule_export]
     use super::evaluator::Evaluator;
+    #[pymodule_export]
+    use super::http::Http;
     #[pymodule_export]
     use super::key_set::PreparedKeys;
     #[pymodule_export]

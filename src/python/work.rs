@@ -5,8 +5,37 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{self, Cancellation};
+
+/// Runs `work`, which waits for others, on a thread of its own. Ctrl-C leaves it behind: its cancellation is set, and it ends
+/// when it next looks, or when what it waits for times out.
+pub fn wait<R: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce(&Cancellation) -> Result<R> + Send + 'static,
+) -> PyResult<R> {
+    let cancellation = Cancellation::new();
+    let (finished, outcome) = channel();
+    let cancelled = cancellation.clone();
+    std::thread::Builder::new()
+        .name("pycrcnn-http".into())
+        .spawn(move || finished.send(work(&cancelled)))
+        .map_err(|error| Error::Entropy(error.to_string()))?;
+    py.detach(move || {
+        loop {
+            match outcome.recv_timeout(POLL) {
+                Ok(result) => return Ok(result?),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Interrupted.into()),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                        cancellation.cancel();
+                        return Err(signal);
+                    }
+                }
+            }
+        }
+    })
+}
 
 /// How often the waiting thread looks for signals.
 const POLL: Duration = Duration::from_millis(50);

@@ -3,7 +3,7 @@
 ============================== ========================================================================================
 :func:`compile`                a trained network to a :class:`Program`: it chooses layout, parameters, levels and keys
 :class:`Program`               what a server needs: the weights and public parameters, no key
-:class:`ClientProgram`                what a client needs: parameters and where values lie, no weight
+:class:`ClientProgram`         what a client needs: parameters and where values lie, no weight
 :class:`Keys`                  the client's keys: the secret one stays, :class:`EvaluationKeys` go to the server, a
                                :class:`PublicKey` goes to whoever may encrypt but not decrypt
 :class:`EncryptedImages`,      what travels

@@ -1,0 +1,354 @@
+"""Predictions from a service that never sees the images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+import urllib.parse
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pycrcnn import _native
+from pycrcnn.errors import (
+    FormatError,
+    InvalidValueError,
+    KeyMismatchError,
+    MissingPackageError,
+    ParameterError,
+    SecurityWarning,
+    ServiceError,
+    UnsupportedError,
+)
+from pycrcnn.program.client import ClientProgram, Keys, checked_images
+from pycrcnn.program.encrypted import Answer
+from pycrcnn.service.description import Description, Offer, read_json
+from pycrcnn.service.transfer import Transfer
+
+__all__ = ["Client"]
+
+_JSON_LIMIT = 1 << 20
+_PART_LIMIT = 1 << 26
+#: What framing and headers add to the bytes that an offer states.
+_SLACK = 1 << 16
+
+
+class Client:
+    """A client of a service: it makes keys, encrypts, asks, decrypts. The service sees ciphertexts.
+
+    The service is trusted to answer and to compute honestly, and with nothing else: parameters are held against the
+    tables of security, programs against their identity and the shapes that were described, replies against their size.
+
+    Parameters
+    ----------
+    url : str
+        The service's address, such as ``"https://host:8000"``.
+    model : str, optional
+        The model to ask; not needed where the service offers one only.
+    keys : Keys, optional
+        Keys from earlier, as :meth:`Keys.load` reads them. Keys for other programs are made when they are needed.
+    api_key : str, optional
+        Sent with every request, where the service asks for one.
+    layout : str, optional
+        ``"packed"``, ``"batched"`` or ``"per-value"``; chosen by the number of images where it is not given.
+    ca : path, optional
+        A file of certificates (PEM) by one of which the service's must be signed; Mozilla's where it is not given.
+    timeout : float
+        Seconds that one attempt of a request may take.
+    retries : int
+        How often a request is sent again where the connection is lost or the service says to come back.
+    threads : int
+        Threads of encryption and decryption; 0 stands for all cores.
+
+    Notes
+    -----
+    Calls release the GIL and may come from several threads, so that ``await asyncio.to_thread(client.predict, x)`` does
+    not block an event loop.
+
+    Where a service runs on this machine::
+
+        with Client("http://127.0.0.1:8000", model="fashion-5layer") as client:
+            logits = client.predict(images)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        keys: Keys | None = None,
+        api_key: str | None = None,
+        *,
+        layout: str | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        threads: int = 0,
+    ) -> None:
+        if layout not in (None, "packed", "batched", "per-value"):
+            raise InvalidValueError(f"layout {layout!r}: choose 'packed', 'batched' or 'per-value'")
+        roots = None if ca is None else Path(ca).read_bytes()
+        self._http = _native.Http(url, api_key, roots, timeout, retries)
+        self._layout = layout
+        self._threads = threads
+        self._keys: dict[str, Keys] = {} if keys is None else {keys.client.program_id: keys}
+        self._sent: dict[str, str] = {}
+        self._description: Description | None = None
+        self._model = model
+        #: What travelled so far, and what took how long.
+        self.transfer = Transfer()
+
+    def models(self) -> list[str]:
+        """The names of the models that the service offers."""
+        models = read_json(self._get("/v1/models", _JSON_LIMIT)).get("models")
+        listed = models if isinstance(models, list) else []
+        names = [
+            str(entry["name"]) for entry in listed if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        ]
+        if not names:
+            raise FormatError("the service does not say which models it offers")
+        return names
+
+    @property
+    def description(self) -> Description:
+        """What the service says of the model."""
+        if self._description is None:
+            name = self._model
+            if name is None:
+                names = self.models()
+                if len(names) > 1:
+                    raise InvalidValueError(f"model: choose one of {', '.join(names)}")
+                name = names[0]
+            quoted = urllib.parse.quote(name, safe="")
+            self._description = Description.from_json(self._get(f"/v1/models/{quoted}", _JSON_LIMIT))
+            self._model = name
+        return self._description
+
+    def offer(self, images: int = 1, layer: int | None = None) -> Offer:
+        """The program that :meth:`predict` takes for some images, or :meth:`features` up to a layer: the one that the
+        least time and bytes are to be expected of.
+
+        Raises
+        ------
+        UnsupportedError
+            The service offers none.
+        """
+        description = self.description
+        fitting = [
+            offer
+            for offer in description.programs
+            if (offer.modality == "recall" if layer is None else offer.last_layer == layer)
+            and self._layout in (None, offer.layout)
+        ]
+        if not fitting:
+            have = ", ".join(
+                f"{o.layout} {o.modality} of layers {o.first_layer} to {o.last_layer}" for o in description.programs
+            )
+            raise UnsupportedError(f"the service offers no such program of {description.name}; it has: {have}")
+
+        def cost(offer: Offer) -> float:
+            # A megabyte of transfer counts as a tenth of a second, as on the paper's connection; a key set counts once.
+            runs = -(-images // offer.capacity)
+            traffic = runs * (offer.bytes_up + offer.bytes_down) + (0 if offer.id in self._sent else offer.key_bytes)
+            return runs * offer.seconds + 1e-7 * traffic
+
+        return min(fitting, key=cost)
+
+    def predict(self, x: ArrayLike, *, raw: bool = False, progress: bool = False) -> NDArray[Any]:
+        """Answers of the whole model.
+
+        Parameters
+        ----------
+        x : array_like, shape [n, *input_shape] or input_shape
+            As the model takes them: grey values after ``pixels.scale * grey + pixels.offset``.
+        raw : bool
+            Leave the noise of encryption in the answers, which must then never be shown to others; see
+            :meth:`Keys.decrypt`.
+        progress : bool
+            Show a progress bar (tqdm).
+
+        Returns
+        -------
+        ndarray, shape [n, *output_shape] or output_shape
+
+        Raises
+        ------
+        ShapeError, EncodingError
+            The images have another shape, or hold numbers that cannot be encoded.
+        ServiceError
+            The service cannot be reached, or refuses for a reason of its own.
+        """
+        return self._ask(x, None, raw, progress)
+
+    def features(self, x: ArrayLike, layer: int, *, raw: bool = False, progress: bool = False) -> NDArray[Any]:
+        """The outputs of one layer of the model, for layers of the client's own: transfer learning.
+
+        Parameters
+        ----------
+        layer : int
+            The layer's index, as the service's description counts them.
+        x, raw, progress
+            As for :meth:`predict`.
+        """
+        return self._ask(x, layer, raw, progress)
+
+    def keys(self, offer: Offer | None = None) -> Keys:
+        """The keys for a program, made if there are none yet: to be saved for the next time."""
+        offer = self.offer() if offer is None else offer
+        if offer.id not in self._keys:
+            program = self._program(offer)
+            start = time.perf_counter()
+            self._keys[offer.id] = program.keygen()
+            self.transfer.keygen += time.perf_counter() - start
+        return self._keys[offer.id]
+
+    def forget(self) -> None:
+        """Ask the service to delete this client's keys."""
+        for program, identity in list(self._sent.items()):
+            self._http.send("DELETE", f"/v1/keys/{identity}", _JSON_LIMIT)
+            del self._sent[program]
+
+    def close(self) -> None:
+        """Forget the keys of this object; what the service has been sent stays there until it expires."""
+        self._keys.clear()
+        self._sent.clear()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client(model={self._model!r})"
+
+    def _ask(self, x: ArrayLike, layer: int | None, raw: bool, progress: bool) -> NDArray[Any]:
+        shape = self.description.input_shape
+        values = np.asarray(x)
+        single = values.shape == shape
+        images = checked_images(values[None] if single else x, shape)
+        offer = self.offer(len(images), layer)
+        keys = self.keys(offer)
+        identity = self._send_keys(offer, keys)
+        # As many runs in one request as keep it below some megabytes: an answer is lost or repeated as a whole.
+        runs = max(1, _PART_LIMIT // max(1, offer.bytes_up))
+        batches = range(0, len(images), runs * offer.capacity)
+        answers = []
+        for start in _shown(batches, progress):
+            batch = images[start : start + runs * offer.capacity]
+            answers.append(self._predict(offer, keys, identity, batch, raw))
+        answer = np.concatenate(answers)
+        return answer[0] if single else answer
+
+    def _predict(
+        self, offer: Offer, keys: Keys, identity: str, images: NDArray[np.float64], raw: bool
+    ) -> NDArray[np.float64]:
+        start = time.perf_counter()
+        encrypted = keys.encrypt(images)
+        body = encrypted.to_bytes()
+        self.transfer.client += time.perf_counter() - start
+        name = urllib.parse.quote(self.description.name, safe="")
+        limit = len(encrypted.parts) * (2 * offer.bytes_down + _SLACK)
+        reply = self._post(f"/v1/models/{name}/predict?program={offer.id}&keys={identity}", body, limit, offer, keys)
+        start = time.perf_counter()
+        answer = Answer.from_bytes(reply)
+        if answer.images != len(images):
+            raise FormatError(f"the service answered {answer.images} images where {len(images)} were sent")
+        values = keys.decrypt_raw(answer) if raw else keys.decrypt(answer)
+        self.transfer.client += time.perf_counter() - start
+        return values
+
+    def _post(self, path: str, body: bytes, limit: int, offer: Offer, keys: Keys) -> bytes:
+        key = secrets.token_hex(16)
+        try:
+            reply = self._http.send("POST", path, limit, body, idempotency_key=key)
+        except ServiceError as error:
+            if error.status != 404 or offer.id not in self._sent:
+                raise
+            # The service no longer has the keys: they have expired. They are sent again, once.
+            del self._sent[offer.id]
+            self._send_keys(offer, keys)
+            reply = self._http.send("POST", path, limit, body, idempotency_key=key)
+        self.transfer.bytes_up += len(body)
+        self.transfer.bytes_down += len(reply["body"])
+        self.transfer.request += reply["seconds"]
+        self.transfer.retried += reply["retried"]
+        self.transfer.add_server(reply["server_timing"])
+        return bytes(reply["body"])
+
+    def _program(self, offer: Offer) -> ClientProgram:
+        """The client's part of a program, checked against what was asked for."""
+        data = self._get(f"/v1/programs/{offer.id}/client", _PART_LIMIT)
+        program = ClientProgram.from_bytes(data, self._threads)
+        if program.program_id != offer.id or program.layout != offer.layout or program.capacity != offer.capacity:
+            raise KeyMismatchError("the service sent the client's part of another program than it offers")
+        if program.input_shape != self.description.input_shape:
+            raise FormatError(
+                f"the service sent a program for images {list(program.input_shape)} where it describes "
+                f"{list(self.description.input_shape)}"
+            )
+        _check_security(program)
+        return program
+
+    def _send_keys(self, offer: Offer, keys: Keys) -> str:
+        """Give the service the key set, once; the identity under which it is kept."""
+        if offer.id not in self._sent:
+            body = keys.evaluation.to_bytes()
+            identity = hashlib.blake2b(body, digest_size=32).hexdigest()
+            try:
+                self._get(f"/v1/keys/{identity}", _JSON_LIMIT)
+            except ServiceError as error:
+                if error.status != 404:
+                    raise
+                reply = self._http.send("PUT", "/v1/keys", _JSON_LIMIT, body)
+                if read_json(reply["body"]).get("id") != identity:
+                    raise FormatError("the service keeps the keys under another identity than their hash") from None
+                self.transfer.key_bytes += len(body)
+            self._sent[offer.id] = identity
+        return self._sent[offer.id]
+
+    def _get(self, path: str, limit: int) -> bytes:
+        return bytes(self._http.send("GET", path, limit)["body"])
+
+
+def _check_security(program: ClientProgram) -> None:
+    """Hold parameters against the tables: the service may offer others than it should.
+
+    Raises
+    ------
+    ParameterError
+        They are below 128 bits by both publications. Between the two there is a :class:`SecurityWarning`.
+    """
+    context = program.context
+    limits = [limit for limit in _native.security_limits(context.degree, 128) if limit]
+    if context.modulus_bits > max(limits, default=0):
+        raise ParameterError(
+            f"the service's parameters, N = {context.degree} with a modulus of {context.modulus_bits} bits, are below "
+            f"128-bit security: the limit is {max(limits, default=0)} bits; nothing was encrypted",
+            "insecure",
+        )
+    if context.modulus_bits > min(limits):
+        warnings.warn(
+            f"the service's parameters, N = {context.degree} with a modulus of {context.modulus_bits} bits, are within "
+            f"the limit of 2018 ({max(limits)} bits) and beyond that of 2024 ({min(limits)})",
+            SecurityWarning,
+            stacklevel=2,
+        )
+
+
+def _shown(batches: range, progress: bool) -> Iterator[int]:
+    if not progress:
+        return iter(batches)
+    try:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise MissingPackageError("progress: the bar needs tqdm; pip install tqdm") from None
+    return iter(tqdm(batches, unit="request"))
