@@ -184,6 +184,9 @@ pub enum Error {
     /// The call was interrupted (Ctrl-C).
     #[error("interrupted")]
     Interrupted,
+    /// A secret key is locked under another passphrase, or was changed.
+    #[error("the passphrase is not the one that the secret key was saved with, or the file was changed")]
+    WrongPassphrase,
     /// A service refused a request.
     #[error("{detail}")]
     Service {
@@ -260,6 +263,7 @@ impl Error {
             Error::Unsupported { .. } => "unsupported",
             Error::Entropy(_) => "entropy",
             Error::Interrupted => "interrupted",
+            Error::WrongPassphrase => "wrong-passphrase",
             Error::Service { .. } => "service",
             Error::Connection { .. } => "connection",
             Error::Seal { .. } => "seal",
@@ -275,7 +279,7 @@ impl Error {
             | Error::InvalidModulus { .. }
             | Error::PrimesExhausted { .. }
             | Error::Insecure { .. } => Kind::Parameters,
-            Error::ParametersMismatch { .. } | Error::MissingKey { .. } => Kind::Key,
+            Error::ParametersMismatch { .. } | Error::MissingKey { .. } | Error::WrongPassphrase => Kind::Key,
             Error::OperandMismatch { .. }
             | Error::LevelExhausted { .. }
             | Error::NoiseBudgetExhausted(_)

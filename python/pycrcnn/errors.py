@@ -28,6 +28,7 @@ __all__ = [
     "NoiseBudgetError",
     "OperandError",
     "ParameterError",
+    "PassphraseError",
     "PyCrCNNError",
     "SecurityWarning",
     "ServiceError",
@@ -95,6 +96,12 @@ class MissingKeyError(PyCrCNNError, RuntimeError):
     """A key that the operation needs is not there."""
 
     default_code = "missing-key"
+
+
+class PassphraseError(PyCrCNNError, ValueError):
+    """A secret key is locked, and the passphrase is missing or another one."""
+
+    default_code = "wrong-passphrase"
 
 
 class MissingPackageError(PyCrCNNError, ImportError):

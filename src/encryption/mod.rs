@@ -14,6 +14,7 @@ mod encrypt;
 pub mod key_transport;
 pub mod keygen;
 mod operand;
+pub mod passphrase;
 mod public;
 mod rerandomize;
 pub mod sampling;

@@ -11,6 +11,7 @@ fn class_name(error: &Error) -> &'static str {
         Error::Unencodable { .. } => "EncodingError",
         Error::ParametersMismatch { .. } => "KeyMismatchError",
         Error::OperandMismatch { .. } => "OperandError",
+        Error::WrongPassphrase => "PassphraseError",
         _ => match error.kind() {
             Kind::Value => "InvalidValueError",
             Kind::Shape => "ShapeError",

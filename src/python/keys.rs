@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::context::Context;
+use crate::encryption::passphrase;
 use crate::error::{Error, Result};
 use crate::scheme;
 use crate::seal::SealSession;
@@ -30,6 +31,30 @@ impl SecretKey {
     /// The key in SEAL's format: whoever has these bytes can decrypt.
     fn to_secret_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &py.detach(|| wire::write_secret_key(&self.inner, Compression::Zstd)))
+    }
+
+    /// The key under a passphrase; `purpose` has to be given again.
+    fn to_locked_bytes<'py>(&self, py: Python<'py>, passphrase: &str, purpose: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| {
+            passphrase::lock(passphrase, &wire::write_secret_key(&self.inner, Compression::Zstd), purpose)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// A key from what `to_locked_bytes` gave.
+    #[staticmethod]
+    fn from_locked_bytes(
+        py: Python<'_>,
+        context: &Context,
+        data: &[u8],
+        passphrase: &str,
+        purpose: &[u8],
+    ) -> PyResult<Self> {
+        let key = py.detach(|| {
+            let bytes = passphrase::unlock(passphrase, data, purpose)?;
+            wire::read_secret_key(&context.inner, &bytes, Limits::CONTEXT)
+        })?;
+        Ok(Self { inner: Arc::new(key) })
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -46,7 +46,7 @@ class SmallService:
             "input_shape": first.client.input_shape,
             "output_shape": first.client.output_shape,
             "classes": ["a", "b", "c"],
-            "pixels": {"scale": 0.5, "offset": 0.0},
+            "pixels": {"scale": 1 / 256, "offset": 0.0},
             "layers": [{"index": 0, "kind": "conv2d", "output_shape": [2, 2, 2]}],
             "programs": [
                 {

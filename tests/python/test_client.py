@@ -353,3 +353,27 @@ def test_ctrl_c_stops_a_request_that_waits(service: SmallService) -> None:
 def test_the_service_of_the_tests_speaks_http(service: SmallService) -> None:
     with urllib.request.urlopen(service.url + "/v1/models") as reply:
         assert json.load(reply) == {"models": [{"name": "small"}]}
+
+
+THIN = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("safetensors", "torch", "onnx", "fastapi", "tqdm", "PIL", "pydantic", "obstore"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Missing())
+import numpy as np, pycrcnn
+from pycrcnn.commands import predict_command
+with pycrcnn.Client(sys.argv[1]) as client:
+    print(client.predict(np.zeros((1, 6, 6))).shape)
+heavy = ("safetensors", "torch", "onnx", "fastapi", "PIL")
+assert not [name for name in sys.modules if name.split(".")[0] in heavy]
+"""
+
+
+def test_a_client_needs_numpy_and_nothing_else(service: SmallService) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", THIN, service.url], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout == "(3,)\n"

@@ -28,6 +28,7 @@ from pycrcnn.errors import (
     NoiseBudgetError,
     OperandError,
     ParameterError,
+    PassphraseError,
     PyCrCNNError,
     SecurityWarning,
     ShapeError,
@@ -487,6 +488,33 @@ def test_programs_clients_and_keys_come_back_from_files(layout: str, tmp_path: P
     other = COMPILE[layout](small_network(seed=2)).client
     with pytest.raises(KeyMismatchError, match="another program"):
         Keys.load(other, tmp_path / "keys")
+
+
+def test_secret_keys_under_a_passphrase(tmp_path: Path) -> None:
+    program = packed()
+    keys = program.keygen()
+    answer = program.run(keys.encrypt(IMAGES), keys.evaluation)
+    keys.save(tmp_path, "correct horse")
+    assert keys.secret.to_secret_bytes()[40:80] not in (tmp_path / "secret.key").read_bytes()
+    assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
+    loaded = Keys.load(program.client, tmp_path, "correct horse")
+    assert np.array_equal(loaded.decrypt_raw(answer), keys.decrypt_raw(answer))
+    for passphrase, message in [(None, "is locked"), ("wrong horse", "is not the one"), ("correct horse ", "is not")]:
+        with pytest.raises(PassphraseError, match=message) as refused:
+            Keys.load(program.client, tmp_path, passphrase)
+        assert refused.value.code == "wrong-passphrase"
+    with pytest.raises(InvalidValueError, match="passphrase: it is empty"):
+        keys.save(tmp_path / "empty", "")
+    locked = (tmp_path / "secret.key").read_bytes()
+    for at in (-1, -len(locked) // 2):
+        changed = bytearray(locked)
+        changed[at] ^= 1
+        (tmp_path / "secret.key").write_bytes(changed)
+        with pytest.raises(PassphraseError, match="the file was changed"):
+            Keys.load(program.client, tmp_path, "correct horse")
+    (tmp_path / "secret.key").write_bytes(locked[: locked.index(b"pyclock") + 30])
+    with pytest.raises(FormatError, match="end early"):
+        Keys.load(program.client, tmp_path, "correct horse")
 
 
 def test_packed_programs_need_their_own_keys() -> None:

@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, deserialize, safe_open
 
 from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError
 from pycrcnn.models import Layer
@@ -63,6 +62,8 @@ def layers_of(path: str | os.PathLike[str], architecture: Any = None) -> tuple[t
 
 
 def _read(path: Path) -> tuple[Tensors, Mapping[str, str]]:
+    from safetensors import SafetensorError, deserialize, safe_open  # not needed by clients
+
     data = path.read_bytes()
     try:
         tensors = {name: _array(name, **tensor) for name, tensor in deserialize(data)}  # type: ignore[no-untyped-call]

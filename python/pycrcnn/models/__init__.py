@@ -21,7 +21,6 @@ from typing import Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
 
 from pycrcnn.errors import FormatError, InvalidValueError, ShapeError
 
@@ -213,6 +212,8 @@ def read(path: str | os.PathLike[str]) -> Model:
     OSError
         It cannot be read.
     """
+    from safetensors import SafetensorError, safe_open  # not needed by clients
+
     path = Path(path)
     try:
         with safe_open(path, framework="numpy") as file:

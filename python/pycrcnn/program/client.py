@@ -14,7 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
 from pycrcnn._storage import pack, read_file, unpack, write_file
-from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, ShapeError, UnsupportedError
+from pycrcnn.errors import (
+    FormatError,
+    InvalidTypeError,
+    KeyMismatchError,
+    PassphraseError,
+    ShapeError,
+    UnsupportedError,
+)
 from pycrcnn.frontends.fields import real_array
 from pycrcnn.frontends.head import ClientLayer
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
@@ -259,21 +266,35 @@ class Keys:
         )
         return values.reshape(answer.images, *client.output_shape)
 
-    def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write three files: `secret.key` (only its owner may read it), `public.key`, `evaluation.key`."""
+    def save(self, directory: str | os.PathLike[str], passphrase: str | None = None) -> None:
+        """Write three files: `secret.key` (only its owner may read it), `public.key`, `evaluation.key`.
+
+        Parameters
+        ----------
+        directory : path
+            Made where it does not exist.
+        passphrase : str, optional
+            Lock the secret key under it (Argon2id and XChaCha20-Poly1305).
+        """
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        header = {"program": self.client.program_id}
-        write_file(path / SECRET, pack("secret key", header, self.secret.to_secret_bytes()), secret=True)
+        header: dict[str, Any] = {"program": self.client.program_id, "locked": passphrase is not None}
+        if passphrase is None:
+            payload = self.secret.to_secret_bytes()
+        else:
+            payload = self.secret.to_locked_bytes(passphrase, self.client.program_id.encode())
+        write_file(path / SECRET, pack("secret key", header, payload), secret=True)
         self.public.save(path / PUBLIC)
         self.evaluation.save(path / EVALUATION)
 
     @classmethod
-    def load(cls, client: ClientProgram, directory: str | os.PathLike[str]) -> Keys:
+    def load(cls, client: ClientProgram, directory: str | os.PathLike[str], passphrase: str | None = None) -> Keys:
         """Read the keys from a directory of :meth:`save`.
 
         Raises
         ------
+        PassphraseError
+            The secret key is locked, and no passphrase or another one is given.
         KeyMismatchError
             They are for another program than the client's.
         FormatError
@@ -282,8 +303,15 @@ class Keys:
             A file cannot be read.
         """
         path = Path(directory)
-        payload = _of_program("secret key", client, read_file(path / SECRET))
-        secret = _native.SecretKey.from_bytes(client.context, payload)
+        data = read_file(path / SECRET)
+        payload = _of_program("secret key", client, data)
+        if not unpack("secret key", data)[0].get("locked", False):
+            secret = _native.SecretKey.from_bytes(client.context, payload)
+        elif passphrase is None:
+            raise PassphraseError(f"{path / SECRET} is locked: give the passphrase that it was saved with")
+        else:
+            purpose = client.program_id.encode()
+            secret = _native.SecretKey.from_locked_bytes(client.context, payload, passphrase, purpose)
         return cls(client, secret, PublicKey.load(client, path / PUBLIC), EvaluationKeys.load(path / EVALUATION))
 
     def __reduce__(self) -> NoReturn:

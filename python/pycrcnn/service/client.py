@@ -202,11 +202,15 @@ class Client:
         """The keys for a program, made if there are none yet: to be saved for the next time."""
         offer = self.offer() if offer is None else offer
         if offer.id not in self._keys:
-            program = self._program(offer)
+            program = self.program(offer)
             start = time.perf_counter()
             self._keys[offer.id] = program.keygen()
             self.transfer.keygen += time.perf_counter() - start
         return self._keys[offer.id]
+
+    def use(self, keys: Keys) -> None:
+        """Take keys from earlier for their program: those of :meth:`Keys.load` with :meth:`program`."""
+        self._keys[keys.client.program_id] = keys
 
     def forget(self) -> None:
         """Ask the service to delete this client's keys."""
@@ -284,8 +288,17 @@ class Client:
         self.transfer.add_server(reply["server_timing"])
         return bytes(reply["body"])
 
-    def _program(self, offer: Offer) -> ClientProgram:
-        """The client's part of a program, checked against what was asked for."""
+    def program(self, offer: Offer | None = None) -> ClientProgram:
+        """The client's part of a program, checked against what was offered.
+
+        Raises
+        ------
+        KeyMismatchError, FormatError
+            The service sent something else.
+        ParameterError
+            The parameters are below 128 bits of security.
+        """
+        offer = self.offer() if offer is None else offer
         data = self._get(f"/v1/programs/{offer.id}/client", _PART_LIMIT)
         program = ClientProgram.from_bytes(data, self._threads)
         if program.program_id != offer.id or program.layout != offer.layout or program.capacity != offer.capacity:

@@ -1,0 +1,1 @@
+"""PyCrCNN's client of a remote server."""

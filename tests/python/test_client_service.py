@@ -1,0 +1,175 @@
+"""The client and PyCrCNN's remote execution against the real service, on a socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from obstore.store import MemoryStore
+
+import pycrcnn
+from pycrcnn import models
+from pycrcnn.errors import FormatError, ServiceError, UnsupportedError
+from pycrcnn.network.client import main as remote
+from pycrcnn.network.client.main import remote_execution_aws, remote_execution_rest
+from pycrcnn.server import create_app
+from service import IMAGES, network, published, settings
+
+CLEAR = pycrcnn.compile(network(), IMAGES.shape[1:], calibration=IMAGES)
+
+
+class Listening:
+    """The service in a thread of the test's process."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        deadline = time.monotonic() + 60
+        while not self.server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(60)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    directory = published(tmp_path_factory.mktemp("models"))
+    listening = Listening(create_app(settings(directory, tmp_path_factory.mktemp("state"))))
+    yield listening
+    listening.stop()
+
+
+@pytest.mark.parametrize("layout", ["packed", "batched", "per-value"])
+def test_predictions(service: Listening, layout: str) -> None:
+    with pycrcnn.Client(service.url, model="small", layout=layout) as client:
+        answers = client.predict(IMAGES)
+        error = client.offer(len(IMAGES)).error
+        assert np.abs(answers - CLEAR.predict(IMAGES)).max() <= max(7 * error, 1e-6)
+        assert client.transfer.server["evaluate"] > 0
+        assert client.description.classes == ("a", "b", "c")
+        client.forget()
+
+
+def test_features(service: Listening) -> None:
+    expected = pycrcnn.compile(network()[:2], IMAGES.shape[1:], calibration=IMAGES)
+    with pycrcnn.Client(service.url) as client:
+        features = client.features(IMAGES, layer=1)
+        assert features.shape == (3, 2, 2, 2)
+        assert np.abs(features - expected.predict(IMAGES)).max() <= 7 * client.offer(3, layer=1).error
+        with pytest.raises(UnsupportedError, match="offers no such program"):
+            client.features(IMAGES, layer=2)
+
+
+def test_what_the_service_refuses(service: Listening) -> None:
+    with pytest.raises(ServiceError) as refused:
+        pycrcnn.Client(service.url, model="large").predict(IMAGES)
+    assert (refused.value.code, refused.value.status) == ("not-found", 404)
+
+
+# PyCrCNN's remote execution.
+
+PARAMETERS = {"m": 1024, "p": 65537, "sec": 128, "base": 2}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """The layers of the models that come with the package, none of them compiled."""
+    app = create_app(settings(None, tmp_path_factory.mktemp("state"), shipped_models=True))
+    listening = Listening(app)
+    app.state.plane.registry.stop()
+    yield listening
+    listening.stop()
+
+
+def test_remote_execution_over_rest(shipped: Listening) -> None:
+    layer = models.load("fashion-5layer").layers[-1]
+    inputs = np.random.default_rng(3).integers(-8, 8, (2, layer["weight"].shape[1])) / 8
+    parameters = {
+        "address": shipped.url,
+        "encryption_parameters": [PARAMETERS],
+        "net": "fashion-5layer",
+        "layers": [5],
+        "max_threads": 2,
+    }
+    expected = inputs @ layer["weight"].T + layer["bias"]
+    np.testing.assert_allclose(remote_execution_rest(inputs, parameters), expected, atol=1e-4)
+    whole = {**parameters, "address": f"{shipped.url}/compute/"}
+    np.testing.assert_allclose(remote_execution_rest(inputs, whole), expected, atol=1e-4)
+    # A square, which PyCrCNN's server could not compute.
+    squared = {
+        **parameters,
+        "net": "mnist-cryptonets",
+        "layers": [4],
+        "encryption_parameters": [{**PARAMETERS, "m": 2048}],
+    }
+    inputs = np.random.default_rng(4).integers(-8, 8, (1, 100)) / 8
+    np.testing.assert_allclose(remote_execution_rest(inputs, squared), inputs**2, atol=1e-6)
+    with pytest.raises(ServiceError) as refused:
+        remote_execution_rest(inputs, {**parameters, "net": "lenet"})
+    assert refused.value.status == 404
+    for missing in ("address", "encryption_parameters"):
+        with pytest.raises(FormatError, match=missing):
+            remote_execution_rest(inputs, {name: parameters[name] for name in parameters if name != missing})
+
+
+@pytest.mark.parametrize("reply", ["{}", "[]", "7", '{"data": 7}', '{"data": ["?"]}', '{"data": [[[[["AA=="]]]]]}'])
+def test_replies_that_are_none(monkeypatch: pytest.MonkeyPatch, reply: str) -> None:
+    class Http:
+        def __init__(self, *_: Any) -> None: ...
+
+        def send(self, *_: Any) -> dict[str, bytes]:
+            return {"body": reply.encode()}
+
+    monkeypatch.setattr(remote._native, "Http", Http)
+    parameters = {"address": "http://x", "encryption_parameters": [PARAMETERS], "net": "n", "layers": [0]}
+    with pytest.raises(FormatError):
+        remote_execution_rest([[0.5]], parameters)
+
+
+def test_remote_execution_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is obstore's in memory, and the server is this function."""
+    store = MemoryStore()
+    seen: list[bytes] = []
+
+    class Http:
+        def __init__(self, url: str, *_: Any) -> None:
+            assert url == "https://gateway.example"
+
+        def send(self, method: str, path: str, limit: int, body: bytes, content_type: str) -> dict[str, bytes]:
+            assert (method, path, content_type) == ("POST", "/stage/compute", "application/json")
+            reference = json.loads(body)
+            assert reference["bucket"] == "bucket"
+            payload = bytes(store.get(reference["key"]).bytes())
+            seen.extend([body, payload])
+            store.put("output/1", json.dumps({"data": json.loads(payload)["data"]}).encode())
+            return {"body": b'{"bucket": "bucket", "key": "output/1"}'}
+
+    monkeypatch.setattr(remote._native, "Http", Http)
+    monkeypatch.setattr(remote, "_bucket", lambda parameters: store)
+    parameters = {
+        "address": "https://gateway.example/stage/compute",
+        "encryption_parameters": [PARAMETERS],
+        "net": "identity",
+        "layers": [0],
+        "ak": "access key",
+        "sk": "a secret",
+        "bk": "bucket",
+    }
+    np.testing.assert_allclose(remote_execution_aws([[0.5, -2.0]], parameters), [[0.5, -2.0]])
+    assert not [found for page in store.list() for found in page]
+    assert json.loads(seen[1]).keys() == {"encryption_parameters", "net", "layers", "evaluation_keys", "data"}
+    assert not any(secret in text for text in seen for secret in (b"a secret", b"access key"))
+    assert base64.b64decode(json.loads(seen[1])["evaluation_keys"])
