@@ -20,11 +20,16 @@ __all__ = ["Served"]
 class Served:
     """``pycrcnn serve`` on a free port of loopback, until it is stopped or killed."""
 
-    def __init__(self, *options: str, before: tuple[str, ...] = (), **environment: str) -> None:
-        command = [*before, sys.executable, "-m", "pycrcnn.cli", "serve", "--port", "0", *options]
+    def __init__(
+        self,
+        *options: str,
+        before: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("-m", "pycrcnn.cli", "serve", "--port", "0"),
+        **environment: str,
+    ) -> None:
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", **environment}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-        self.process = subprocess.Popen(command, stderr=self.log, env=environment)
+        self.process = subprocess.Popen([*before, sys.executable, *command, *options], stderr=self.log, env=environment)
         self.url = self._url()
         self.host, port = self.url.split("//")[1].split(":")
         self.port = int(port)

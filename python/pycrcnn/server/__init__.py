@@ -13,7 +13,7 @@
 | `app` | the application |
 | `problems`, `bodies`, `access`, `metrics`, `logs` | errors, request bodies, API keys, Prometheus, logs |
 | `listening` | a socket, granian or uvicorn, signals |
-| `sagemaker`, `aws_lambda` | the entry points of a SageMaker container and of an AWS Lambda function |
+| `sagemaker` | the entry point of a SageMaker container |
 """
 
 from pycrcnn.errors import MissingPackageError

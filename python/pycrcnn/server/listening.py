@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
     app = create_app(settings)
     scheme = "https" if settings.tls_certificate else "http"
     _LOGGER.info("listening", extra={"fields": {"url": f"{scheme}://{settings.host}:{settings.port}"}})
-    print(f"pycrcnn: http{scheme[4:]}://{settings.host}:{settings.port}", file=sys.stderr, flush=True)
+    print(f"pycrcnn: {scheme}://{settings.host}:{settings.port}", file=sys.stderr, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_granian(app, settings) if settings.server == "granian" else _uvicorn(app, settings))
 

@@ -11,8 +11,6 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from pycrcnn._native import PackedProgram
-from pycrcnn.errors import FormatError
 from pycrcnn.program import EvaluationKeys
 from pycrcnn.server.plane.blobs import Blobs
 from pycrcnn.server.plane.refusals import Refusal
@@ -160,10 +158,6 @@ class KeyStore:
             program, _ = self._registry.program(keys.program)
         except Refusal:
             raise Refusal("unprocessable", "the keys are for a program that is not offered here") from None
-        if not isinstance(program.native, PackedProgram):
-            if keys.data:
-                raise FormatError("the program needs no evaluation keys, and these bytes hold some")
-            return keys, 0
         return keys, keys.prepared(program.native, keys.program, 0).nbytes + keys.nbytes
 
     def _find(self, identity: str) -> KeyRecord | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +13,8 @@ from pycrcnn.errors import InvalidValueError, MissingPackageError
 from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["ObjectBlobs", "bucket_of", "open_store"]
+
+_LOGGER = logging.getLogger("pycrcnn.server")
 
 
 def _obstore() -> Any:
@@ -32,7 +37,22 @@ def bucket_of(url: str) -> tuple[str, str]:
 def open_store(url: str) -> Any:
     """A bucket, or a part of one."""
     bucket, prefix = bucket_of(url)
-    return _obstore().store.S3Store(bucket, prefix=prefix or None)
+    retries = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+    return _obstore().store.S3Store(bucket, prefix=prefix or None, retry_config=retries)
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Turns failures of the store into a refusal, all but the absence of an object."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, BaseError) as error:
+        _LOGGER.error("the object store fails: %s", type(error).__name__)
+        raise Refusal("unavailable", "the object store does not answer; come back later", 5.0) from error
 
 
 class ObjectBlobs:
@@ -43,40 +63,27 @@ class ObjectBlobs:
 
     def put(self, name: str, data: bytes) -> None:
         """Keep bytes, in place of those that were there."""
-        try:
+        with _answering():
             self._store.put(name, data)
-        except OSError as error:
-            raise _unreachable(error) from error
 
     def get(self, name: str, limit: int | None = None) -> bytes | None:
         """The bytes, or None."""
         try:
-            found = self._store.get(name)
-            if limit is not None and found.meta["size"] > limit:
-                raise Refusal(
-                    "payload-too-large", f"the object has {found.meta['size']} bytes; at most {limit} are taken"
-                )
-            return bytes(found.bytes())
+            with _answering():
+                found = self._store.get(name)
+                if limit is not None and found.meta["size"] > limit:
+                    raise Refusal("payload-too-large", f"the object has more than {limit} bytes")
+                return bytes(found.bytes())
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise _unreachable(error) from error
 
     def delete(self, name: str) -> None:
         """Forget them, if they are there."""
-        try:
+        with contextlib.suppress(FileNotFoundError), _answering():
             self._store.delete(name)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unreachable(error) from error
 
     def names(self) -> Iterator[str]:
         """All names."""
-        for page in self._store.list():
-            for found in page:
-                yield found["path"]
-
-
-def _unreachable(error: OSError) -> Refusal:
-    return Refusal("unavailable", f"the object store does not answer ({type(error).__name__}); come back later", 5.0)
+        with _answering():
+            for page in self._store.list():
+                yield from (found["path"] for found in page)
