@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from pycrcnn.server.access import Access
-from pycrcnn.server.bodies import Bodies
+from pycrcnn.server.bodies import Bodies, Drained
 from pycrcnn.server.logs import Observed
 from pycrcnn.server.metrics import Metrics
 from pycrcnn.server.plane.engine import Engine
@@ -48,8 +49,6 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
         plane.start()
         yield
         await asyncio.to_thread(plane.stop)
@@ -66,5 +65,6 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(Drained)
     app.add_middleware(Observed, metrics=metrics)
     return app

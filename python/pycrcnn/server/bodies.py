@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.settings import Settings
 
-__all__ = ["Bodies", "media_type"]
+__all__ = ["Bodies", "Drained", "media_type"]
 
 #: Seconds that a body may be slow for.
 _PATIENCE = 10.0
+#: The most bytes of a refused body that are read all the same, and the seconds that this may take.
+_DRAINED, _DRAINED_SECONDS = 1 << 20, 1.0
 
 
 def media_type(request: Request) -> str:
@@ -89,3 +93,37 @@ def _declared(request: Request) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Refusal("malformed", "Content-Length is no number")
     return int(text)
+
+
+class Drained:
+    """Reads the rest of a small body before a request is refused, so that the connection can be used again."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        unread = True
+
+        async def receiving() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            read = 0
+            while unread and read <= _DRAINED:
+                read += len((await receiving()).get("body", b""))
+
+        async def sending(message: Message) -> None:
+            length = dict(scope["headers"]).get(b"content-length", b"0")
+            if message["type"] == "http.response.start" and unread and length.isdigit() and int(length) <= _DRAINED:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(drain(), _DRAINED_SECONDS)
+            await send(message)
+
+        await self._app(scope, receiving, sending)

@@ -69,9 +69,7 @@ def _examples(model: Model) -> NDArray[np.float64] | None:
 def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     arrays = [layer[name] for layer in model.layers for name in ("weight", "bias") if name in layer]
-    shapes = [
-        [layer["type"], str({k: v for k, v in layer.items() if k not in ("weight", "bias")})] for layer in model.layers
-    ]
+    shapes = [str({k: v for k, v in layer.items() if k not in ("weight", "bias")}) for layer in model.layers]
     version = importlib.metadata.version("pycrcnn")
     digest.update(json.dumps([version, model.name, shapes, offer.layout, offer.last_layer, examples is None]).encode())
     for array in arrays:
