@@ -3,6 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use pycrcnn::encryption::SeededKeySet;
+use pycrcnn::protocol;
+use pycrcnn::protocol::compute::ComputeRequest;
 use pycrcnn::ring::primes;
 use pycrcnn::scheme::{Context, Parameters};
 use pycrcnn::seal::wire::{self, Compression, Limits};
@@ -88,5 +91,37 @@ pub fn parameters(bytes: &[u8]) {
     if let Ok(object) = wire::read_parameters(bytes, LIMITS) {
         let written = wire::write_parameters(&object, Compression::None);
         assert_eq!(wire::read_parameters(&written, LIMITS), Ok(object));
+    }
+}
+
+pub fn key_set(bytes: &[u8]) {
+    for context in &*CONTEXTS {
+        if let Ok(object) = SeededKeySet::from_bytes(context, bytes, LIMITS.max_bytes) {
+            assert_eq!(object.to_bytes(context).expect("it was read with this context"), bytes);
+        }
+    }
+}
+
+pub fn message(bytes: &[u8]) {
+    for context in &*CONTEXTS {
+        for count in [1, 2] {
+            let program = bytes.first_chunk().copied().unwrap_or_default();
+            if let Ok(ciphertexts) = protocol::unpack(&program, context, bytes, count) {
+                assert_eq!(ciphertexts.len(), count);
+            }
+        }
+    }
+}
+
+pub fn compute_request(bytes: &[u8]) {
+    if let Ok(request) = ComputeRequest::read(bytes, 4) {
+        for context in &*CONTEXTS {
+            if let Ok(read) = request.ciphertexts(context, LIMITS.max_bytes) {
+                let borrowed: Vec<_> = read.ciphertexts.iter().collect();
+                let reply = protocol::compute::reply(&borrowed, &request.shape, read.header.as_ref()).expect("it fits");
+                let again = ComputeRequest::read(&reply, 4).and_then(|request| request.ciphertexts(context, 1 << 20));
+                assert_eq!(again.expect("it was written here").ciphertexts, read.ciphertexts);
+            }
+        }
     }
 }

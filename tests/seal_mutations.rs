@@ -6,6 +6,13 @@ mod seal_fixtures;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 
+use std::collections::BTreeMap;
+
+use pycrcnn::encryption::{KeyGenerator, keygen};
+use pycrcnn::protocol::{self, compute};
+use pycrcnn::ring::Residues;
+use pycrcnn::runtime::Cancellation;
+use pycrcnn::scheme::{Ciphertext, Form, Scheme};
 use pycrcnn::seal::wire::{self, Compression};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -72,5 +79,21 @@ fn mutated_objects() {
             let bytes = wire::write_parameters(fixture.context.parameters(), compression);
             run(&bytes, readers::parameters, &mut random);
         }
+    }
+}
+
+#[test]
+fn mutated_messages() {
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    for context in &*readers::CONTEXTS {
+        let form = if context.parameters().scheme() == Scheme::Bfv { Form::Coefficient } else { Form::Ntt };
+        let data = Residues::zeros(2 * context.data_primes() * context.degree());
+        let ciphertext = Ciphertext::from_data(context, 2, context.data_primes(), form, 1.0, data).unwrap();
+        run(&protocol::pack(&[7; 32], context, &[ciphertext.clone()]).unwrap(), readers::message, &mut random);
+        run(&compute::reply(&[&ciphertext; 2], &[1, 2], None).unwrap(), readers::compute_request, &mut random);
+        let secret = keygen::secret_key(context).unwrap();
+        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
+        let keys = generator.key_set(Some(1), &BTreeMap::from([(1, 1)]), &Cancellation::new()).unwrap();
+        run(&keys.to_bytes(context).unwrap(), readers::key_set, &mut random);
     }
 }

@@ -18,9 +18,16 @@ _BENCHES = {
     "per-value": "one image, one value a ciphertext, BFV with the paper's encoding",
     "latency": "one image, all of it in one ciphertext, CKKS",
     "batched": "as many images as a ciphertext has slots, CKKS",
+    "service": "the service and its clients on loopback: overhead, throughput, PyCrCNN's messages",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
 }
-_MODULES = {"per-value": "per_value", "latency": "latency", "batched": "batched", "kernels": "kernels"}
+_MODULES = {
+    "per-value": "per_value",
+    "latency": "latency",
+    "batched": "batched",
+    "service": "service",
+    "kernels": "kernels",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

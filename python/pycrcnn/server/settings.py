@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     #: The bucket that payloads may be given by reference to, as ``s3://bucket``.
     exchange: str | None = None
 
+    #: Noise that hides the weights in replies of the CKKS layouts: its deviation, in units of a program's error.
+    flooding: float = Field(default=1.0, gt=0, le=1e6)
+    programs_bytes: int = Field(default=2_000 * _MB, ge=0, description="Programs made ready, in memory")
+
     # Work
     workers: int = Field(default=0, ge=0, le=256, description="Evaluations side by side; 0: one a core")
     threads: int = Field(default=0, ge=0, le=256, description="Threads of an evaluation; 0: what idle workers leave")

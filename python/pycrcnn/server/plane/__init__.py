@@ -7,6 +7,7 @@
 | `compiling` | which programs a model is offered in |
 | `registry` | the models of a directory and those that come with the package, compiled once and kept |
 | `blobs` | bytes under names, on disk; `objects` keeps them in an object store |
+| `shelf` | compiled programs on disk, some of them ready in memory |
 | `keys` | clients' evaluation keys, under their hash |
 | `queue` | a bounded queue that is fair between clients, and the threads that work it off |
 | `engine` | evaluation; in this process unless another engine is given |

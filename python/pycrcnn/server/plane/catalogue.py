@@ -104,11 +104,13 @@ def layer_entries(layers: Sequence[Any], input_shape: Sequence[int]) -> tuple[La
     return tuple(entries)
 
 
-def program_entry(program: Program, first_layer: int, last_layer: int, modality: Modality) -> ProgramEntry:
-    """What a client is told of a program."""
+def program_entry(
+    program: Program, first_layer: int, last_layer: int, modality: Modality, flooding: float
+) -> ProgramEntry:
+    """What a client is told of a program whose replies are flooded with noise of a strength."""
     plan = program.explain()
     return ProgramEntry(
-        id=program.client.native.program,
+        id=program.program_id,
         layout=program.layout,
         modality=modality,
         first_layer=first_layer,
@@ -124,7 +126,7 @@ def program_entry(program: Program, first_layer: int, last_layer: int, modality:
         keys=plan.keys,
         key_bytes=plan.key_bytes,
         seconds=plan.seconds,
-        error=plan.error,
+        error=program.flooded_error(flooding),
         output_shape=program.client.output_shape,
         head=plan.client_head,
     )

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from pycrcnn import datasets
 from pycrcnn.datasets import DatasetNotFoundError
-from pycrcnn.errors import FormatError, UnsupportedError
+from pycrcnn.errors import UnsupportedError
 from pycrcnn.models import Model
-from pycrcnn.program import Program, compile  # noqa: A004 - the field's word for it
+from pycrcnn.program import compile  # noqa: A004 - the field's word for it
 from pycrcnn.program.program import Layout
 from pycrcnn.server.plane.blobs import write_durably
+from pycrcnn.server.plane.catalogue import program_entry
+from pycrcnn.server.plane.shelf import Shelved
 
 __all__ = ["Offer", "compiled", "offers"]
 
@@ -66,41 +68,52 @@ def _examples(model: Model) -> NDArray[np.float64] | None:
     return model.normalise(images[:_EXAMPLES])
 
 
-def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None) -> str:
+def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None, flooding: float) -> str:
     digest = hashlib.blake2b(digest_size=16)
     arrays = [layer[name] for layer in model.layers for name in ("weight", "bias") if name in layer]
     shapes = [str({k: v for k, v in layer.items() if k not in ("weight", "bias")}) for layer in model.layers]
     version = importlib.metadata.version("pycrcnn")
-    digest.update(json.dumps([version, model.name, shapes, offer.layout, offer.last_layer, examples is None]).encode())
+    which = [version, model.name, shapes, offer.layout, offer.last_layer, examples is None, flooding]
+    digest.update(json.dumps(which).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def compiled(model: Model, offer: Offer, directory: Path, threads: int = 0) -> Program | None:
+def compiled(model: Model, offer: Offer, directory: Path, flooding: float, threads: int = 0) -> Shelved | None:
     """The program of an offer, from the directory where it was compiled before.
+
+    Parameters
+    ----------
+    model : Model
+    offer : Offer
+    directory : Path
+    flooding : float
+        Of the noise of replies, see `pycrcnn.Program.rerandomize`.
+    threads : int
 
     Returns
     -------
-    Program or None
+    Shelved or None
         None where the layers cannot be compiled in that layout.
     """
     examples = _examples(model)
-    path = directory / f"{_fingerprint(model, offer, examples)}.program"
-    if path.exists():
+    path = directory / f"{_fingerprint(model, offer, examples, flooding)}.program"
+    note = path.with_suffix(".json")
+    if path.exists() and note.exists():
         try:
-            return Program.load(path)
-        except FormatError:
-            _LOGGER.warning("compiling %s again: its file is damaged or of another version", model.name)
+            return Shelved.noted(path, note.read_bytes())
+        except (ValueError, TypeError, KeyError):
+            _LOGGER.warning("compiling %s again: its file is damaged", model.name)
     parts = {} if offer.layout == "per-value" else {"calibration": examples}
     try:
         program = compile(offer.of(model), layout=offer.layout, threads=threads, **parts)  # type: ignore[arg-type]
     except UnsupportedError as error:
-        _LOGGER.info(
-            "%s up to layer %d is not offered in the %s layout: %s", model.name, offer.last_layer, offer.layout, error
-        )
+        _LOGGER.info("%s up to layer %d, %s, is not offered: %s", model.name, offer.last_layer, offer.layout, error)
         return None
     directory.mkdir(parents=True, exist_ok=True)
-    data = program.to_bytes()
-    write_durably(path, data)
-    return Program.from_bytes(data)
+    write_durably(path, program.to_bytes())
+    entry = program_entry(program, 0, offer.last_layer, "recall" if offer.whole else "features", flooding)
+    shelved = Shelved.of(path, program, entry)
+    write_durably(note, shelved.note())
+    return shelved

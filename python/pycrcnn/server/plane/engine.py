@@ -36,25 +36,26 @@ class Engine(Protocol):
 class InProcessEngine:
     """Evaluates in this process: in Rust, without the GIL."""
 
-    def __init__(self, registry: Registry, keys: KeyStore) -> None:
-        self._registry, self._keys = registry, keys
+    def __init__(self, registry: Registry, keys: KeyStore, flooding: float = 1.0) -> None:
+        self._registry, self._keys, self._flooding = registry, keys, flooding
 
     def evaluate(
         self, program: str, keys: str, images: EncryptedImages, threads: int, progress: Callable[[float], None]
     ) -> Answer:
         """See :class:`Engine`."""
-        native, _ = self._registry.program(program)
-        own = dataclasses.replace(native, client=dataclasses.replace(native.client, threads=threads))
+        found = self._registry.shelf.program(program)
+        own = dataclasses.replace(found, client=dataclasses.replace(found.client, threads=threads))
         prepared = self._keys.prepared(keys)
         parts = images.split(own.capacity)
         answers: list[bytes] = []
         for i, part in enumerate(parts):
             progress(i / len(parts))
             count = min(own.capacity, images.images - i * own.capacity)
-            answers += reply_of(own, EncryptedImages((part,), count), prepared).parts
+            answers += reply_of(own, EncryptedImages((part,), count), prepared, self._flooding).parts
         return Answer(tuple(answers), images.images)
 
 
-def reply_of(program: Program, images: EncryptedImages, keys: EvaluationKeys) -> Answer:
-    """What leaves the service for one run. Every reply is made here."""
-    return program.run(images, keys)
+def reply_of(program: Program, images: EncryptedImages, keys: EvaluationKeys, flooding: float) -> Answer:
+    """What leaves the service for one run: re-randomised, so that it tells nothing of the weights but the answer."""
+    answer = program.run(images, keys)
+    return program.rerandomize(answer, keys, None if program.layout == "per-value" else flooding)

@@ -155,7 +155,7 @@ class KeyStore:
     def _made_ready(self, keys: EvaluationKeys) -> tuple[EvaluationKeys, int]:
         """Keys that have been checked by expanding them, and their bytes in memory."""
         try:
-            program, _ = self._registry.program(keys.program)
+            program = self._registry.shelf.program(keys.program)
         except Refusal:
             raise Refusal("unprocessable", "the keys are for a program that is not offered here") from None
         return keys, keys.prepared(program.native, keys.program, 0).nbytes + keys.nbytes

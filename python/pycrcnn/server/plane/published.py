@@ -20,7 +20,8 @@ from typing import Any
 from pycrcnn.errors import FormatError, InvalidValueError
 from pycrcnn.program import Program
 from pycrcnn.server.plane.blobs import write_durably
-from pycrcnn.server.plane.catalogue import LayerEntry, ModelEntry, Pixels, ProgramEntry, program_entry
+from pycrcnn.server.plane.catalogue import LayerEntry, ModelEntry, Pixels, program_entry
+from pycrcnn.server.plane.shelf import Shelved
 
 __all__ = ["NAME", "publish", "read_published"]
 
@@ -88,8 +89,8 @@ def publish(
     return target
 
 
-def read_published(path: Path) -> tuple[ModelEntry, list[tuple[Program, ProgramEntry]]]:
-    """A model's entry and its programs.
+def read_published(path: Path, flooding: float) -> tuple[ModelEntry, list[Shelved]]:
+    """A model's entry and its programs, whose replies are flooded with noise of a strength.
 
     Raises
     ------
@@ -106,38 +107,41 @@ def read_published(path: Path) -> tuple[ModelEntry, list[tuple[Program, ProgramE
         except ValueError as error:
             raise FormatError(f"{path / 'model.json'} is not JSON: {error}") from None
     try:
-        return _entry(document, directory)
+        return _entry(document, directory, flooding)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: it does not describe a model ({type(error).__name__}: {error})") from error
 
 
-def _entry(document: Any, directory: Path) -> tuple[ModelEntry, list[tuple[Program, ProgramEntry]]]:
+def _entry(document: Any, directory: Path, flooding: float) -> tuple[ModelEntry, list[Shelved]]:
     layers = tuple(
         LayerEntry(int(layer["index"]), str(layer["kind"]), tuple(map(int, layer["output_shape"])))
         for layer in document.get("layers", ())
     )
     last = max((int(described["last_layer"]) for described in document["programs"]), default=0)
     last = layers[-1].index if layers else last
-    programs = []
+    programs: list[Shelved] = []
+    whole: list[tuple[int, ...]] = []
     for described in document["programs"]:
         file, own = str(described["file"]), int(described["last_layer"])
         if Path(file).name != file:
             raise ValueError(f"file {file!r} is not in the model's directory")
         program = Program.load(directory / file)
-        modality = "recall" if own == last else "features"
-        programs.append((program, program_entry(program, int(described["first_layer"]), own, modality)))  # type: ignore[arg-type]
+        first, modality = int(described["first_layer"]), "recall" if own == last else "features"
+        entry = program_entry(program, first, own, modality, flooding)  # type: ignore[arg-type]
+        programs.append(Shelved.of(directory / file, program, entry))
+        if own == last or not whole:
+            whole = [program.client.input_shape, program.client.output_shape]
     if not programs:
         raise ValueError("it lists no program")
-    whole = next((program for program, entry in programs if entry.modality == "recall"), programs[0][0])
     pixels = document.get("pixels")
-    entry = ModelEntry(
+    model = ModelEntry(
         name=_checked_name(str(document["name"])),
         description=str(document.get("description", "")),
-        input_shape=whole.client.input_shape,
-        output_shape=whole.client.output_shape,
+        input_shape=whole[0],
+        output_shape=whole[1],
         classes=tuple(map(str, document.get("classes", ()))),
         pixels=None if pixels is None else Pixels(float(pixels["scale"]), float(pixels["offset"])),
         layers=layers,
-        programs=tuple(entry for _, entry in programs),
+        programs=tuple(shelved.entry for shelved in programs),
     )
-    return entry, programs
+    return model, programs

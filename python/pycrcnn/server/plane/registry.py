@@ -14,11 +14,11 @@ from typing import Literal
 from pycrcnn import datasets, models
 from pycrcnn.errors import FormatError, PyCrCNNError
 from pycrcnn.models import Model
-from pycrcnn.program import Program
-from pycrcnn.server.plane.catalogue import ModelEntry, ProgramEntry, model_entry, program_entry
+from pycrcnn.server.plane.catalogue import ModelEntry, ProgramEntry, model_entry
 from pycrcnn.server.plane.compiling import Offer, compiled, offers
 from pycrcnn.server.plane.published import read_published
 from pycrcnn.server.plane.refusals import Refusal
+from pycrcnn.server.plane.shelf import Shelf
 
 __all__ = ["Registry"]
 
@@ -48,13 +48,23 @@ class Registry:
         Whether the package's own models are offered.
     cache : Path
         Where compiled programs are kept.
+    flooding : float
+        Of the noise of replies, see `pycrcnn.Program.rerandomize`.
+    most_bytes : int
+        Memory of programs that are ready for use.
+
+    Attributes
+    ----------
+    shelf : Shelf
+        All programs, by identity.
     """
 
-    def __init__(self, directory: Path | None, shipped: bool, cache: Path) -> None:
-        self._cache = cache
+    def __init__(
+        self, directory: Path | None, shipped: bool, cache: Path, *, flooding: float = 1.0, most_bytes: int = 10**9
+    ) -> None:
+        self._cache, self._flooding = cache, flooding
         self._served: dict[str, _Served] = {}
-        self._programs: dict[str, tuple[Program, ProgramEntry]] = {}
-        self._clients: dict[str, bytes] = {}
+        self.shelf = Shelf(most_bytes)
         self._changed = threading.Condition()
         self._wanted: deque[str] = deque()
         self._stopped = False
@@ -73,10 +83,10 @@ class Registry:
             if path.suffix == ".safetensors":
                 self._await(models.read(path))
             elif path.suffix == ".program" or (path / "model.json").is_file():
-                entry, programs = read_published(path)
+                entry, programs = read_published(path, self._flooding)
                 self._served[entry.name] = _Served(entry)
-                for program, described in programs:
-                    self._add(program, described)
+                for shelved in programs:
+                    self.shelf.put(shelved)
 
     def _await(self, model: Model) -> None:
         try:
@@ -84,10 +94,6 @@ class Registry:
         except ValueError:
             classes = ()
         self._served[model.name] = _Served(model_entry(model, classes, ()), model, deque(offers(model)), "compiling")
-
-    def _add(self, program: Program, entry: ProgramEntry) -> None:
-        self._clients[entry.id] = program.client.to_bytes()
-        self._programs[entry.id] = program, entry
 
     # Compiling in the background
 
@@ -117,15 +123,15 @@ class Registry:
         while (found := self._next()) is not None:
             served, model, offer = found
             try:
-                program = compiled(model, offer, self._cache, threads=1)
+                shelved = compiled(model, offer, self._cache, self._flooding, threads=1)
             except (PyCrCNNError, OSError):
                 _LOGGER.exception("compiling %s failed", model.name)
-                program = None
+                shelved = None
             with self._changed:
-                if program is not None:
-                    entry = program_entry(program, 0, offer.last_layer, "recall" if offer.whole else "features")
-                    self._add(program, entry)
-                    served.entry = dataclasses.replace(served.entry, programs=(*served.entry.programs, entry))
+                if shelved is not None:
+                    self.shelf.put(shelved)
+                    programs = (*served.entry.programs, shelved.entry)
+                    served.entry = dataclasses.replace(served.entry, programs=programs)
                 if not served.pending:
                     served.state = "ready" if served.entry.programs else "failed"
                 self._changed.notify_all()
@@ -182,24 +188,6 @@ class Registry:
         if network is None:
             raise Refusal("not-found", "this model is offered as compiled programs only")
         return network
-
-    def program(self, identity: str) -> tuple[Program, ProgramEntry]:
-        """A program and what clients are told of it.
-
-        Raises
-        ------
-        Refusal
-            ``not-found``.
-        """
-        found = self._programs.get(identity)
-        if found is None:
-            raise Refusal("not-found", "there is no program of this id; GET /v1/models/{name} lists a model's programs")
-        return found
-
-    def client_part(self, identity: str) -> bytes:
-        """The client's part of a program."""
-        self.program(identity)
-        return self._clients[identity]
 
     def offered(self, model: str, identity: str | None, layers: tuple[int, int] | None) -> ProgramEntry:
         """The program of a model that a request means: by identity, or by layers where that is unambiguous.

@@ -60,7 +60,13 @@ class DataPlane:
         self.settings = settings
         self._evaluated = evaluated
         state = settings.state
-        self.registry = Registry(settings.models, settings.shipped_models, state / "programs")
+        self.registry = Registry(
+            settings.models,
+            settings.shipped_models,
+            state / "programs",
+            flooding=settings.flooding,
+            most_bytes=settings.programs_bytes,
+        )
         self.keys = KeyStore(
             _key_blobs(settings),
             self.registry,
@@ -69,7 +75,7 @@ class DataPlane:
             per_owner=settings.keys_per_client,
             prepared_bytes=settings.prepared_bytes,
         )
-        self.engine = engine or InProcessEngine(self.registry, self.keys)
+        self.engine = engine or InProcessEngine(self.registry, self.keys, settings.flooding)
         self.queue = FairQueue(settings.workers, settings.threads, settings.queue, settings.queue_per_client)
         self.jobs = Jobs(
             state / "jobs",
@@ -105,7 +111,7 @@ class DataPlane:
             self.jobs.expire()
 
     def _report(self, order: Order, seconds: float) -> None:
-        self._evaluated(order.model, self.registry.program(order.program)[1].layout, seconds)
+        self._evaluated(order.model, self.registry.shelf[order.program].entry.layout, seconds)
 
     def most_bytes(self, entry: ProgramEntry, images: int | None = None) -> int:
         """The largest request that a program can take."""

@@ -59,7 +59,7 @@ async def get_model(name: ModelName, plane: Plane, owner: Owner) -> ModelEntry:
 )
 async def get_client_part(identity: Identity, request: Request, plane: Plane, owner: Owner) -> Response:
     """Parameters and where values lie; the client makes its keys of it."""
-    data = plane.registry.client_part(identity)
+    data = plane.registry.shelf[identity].client
     tag = f'"{identity}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=31536000, immutable"}
     if tag in request.headers.get("if-none-match", ""):
