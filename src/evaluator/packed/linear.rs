@@ -19,25 +19,31 @@ use crate::ring::Residues;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Form, Plaintext};
 
-/// Diagonals whose sum is rotated together.
+/// Diagonals whose sum is rotated together: of real numbers, or of residues modulo t.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group {
+pub struct Group<T = f64> {
     /// the rotation of the sum
     pub giant: usize,
     /// baby rotations of the input, and what each is multiplied by, slot by slot
-    pub diagonals: Vec<(usize, Vec<f64>)>,
+    pub diagonals: Vec<(usize, Vec<T>)>,
 }
 
-/// A matrix with its diagonals encoded.
+/// A matrix over the slots of CKKS with its diagonals encoded.
 #[derive(Debug)]
 pub struct LinearTransform {
-    primes: usize,
+    diagonals: Diagonals,
     input_scale: f64,
     output_scale: f64,
+    bias: Option<Plaintext>,
+}
+
+/// The diagonals of a matrix, encoded for ciphertexts of one level.
+#[derive(Debug)]
+pub(super) struct Diagonals {
+    primes: usize,
     /// baby rotations, ascending
     babies: Vec<usize>,
     groups: Vec<EncodedGroup>,
-    bias: Option<Plaintext>,
 }
 
 #[derive(Debug)]
@@ -68,25 +74,58 @@ impl LinearTransform {
         if primes < 2 {
             return Err(Error::LevelExhausted { operation: "linear transform", needed: 1, available: 0 });
         }
+        let plain_scale = output_scale / input_scale * context.modulus(primes - 1).value() as f64;
+        let encode = |values: &[f64]| encoder.encode_extended(values, plain_scale, primes);
+        let diagonals = Diagonals::new(encoder.slots(), primes, groups, encode)?;
+        let bias = bias.map(|bias| encoder.encode(bias, output_scale, primes - 1)).transpose()?;
+        Ok(Self { diagonals, input_scale, output_scale, bias })
+    }
+
+    /// The rotations whose keys are needed.
+    pub fn rotations(&self) -> BTreeSet<usize> {
+        self.diagonals.rotations()
+    }
+
+    /// Bytes of the encoded weights.
+    pub fn bytes(&self) -> usize {
+        self.diagonals.bytes()
+    }
+}
+
+impl Diagonals {
+    /// Encodes diagonals over rows of `slots` slots with `encode`, which gives residues modulo `primes` primes and the
+    /// key-switching prime; in parallel on the rayon pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a rotation that does not exist, and those of `encode`.
+    pub fn new<T: Sync>(
+        slots: usize,
+        primes: usize,
+        groups: &[Group<T>],
+        encode: impl Fn(&[T]) -> Result<Residues> + Sync,
+    ) -> Result<Self> {
         let rotations = || groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby).chain([g.giant]));
-        if let Some(step) = rotations().find(|&step| step >= encoder.slots()) {
-            let reason = format!("a rotation by {step} of {} slots", encoder.slots());
+        if let Some(step) = rotations().find(|&step| step >= slots) {
+            let reason = format!("a rotation by {step} of {slots} slots");
             return Err(Error::InvalidArgument { name: "groups", reason });
         }
-        let plain_scale = output_scale / input_scale * context.modulus(primes - 1).value() as f64;
         let babies: BTreeSet<usize> = groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby)).collect();
         let babies: Vec<usize> = babies.into_iter().collect();
-        let encode = |(baby, values): &(usize, Vec<f64>)| {
+        let diagonal = |(baby, values): &(usize, Vec<T>)| {
             let at = babies.binary_search(baby).unwrap_or_default();
-            Ok((at, encoder.encode_extended(values, plain_scale, primes)?))
+            Ok((at, encode(values)?))
         };
-        let encoded = |group: &Group| {
-            let diagonals = group.diagonals.par_iter().map(encode).collect::<Result<_>>()?;
+        let encoded = |group: &Group<T>| {
+            let diagonals = group.diagonals.par_iter().map(diagonal).collect::<Result<_>>()?;
             Ok(EncodedGroup { giant: group.giant, diagonals })
         };
         let groups = groups.iter().map(encoded).collect::<Result<_>>()?;
-        let bias = bias.map(|bias| encoder.encode(bias, output_scale, primes - 1)).transpose()?;
-        Ok(Self { primes, input_scale, output_scale, babies, groups, bias })
+        Ok(Self { primes, babies, groups })
+    }
+
+    /// The level of the ciphertexts that the matrix is for.
+    pub fn primes(&self) -> usize {
+        self.primes
     }
 
     /// The rotations whose keys are needed.
@@ -118,29 +157,53 @@ impl Evaluator {
     ) -> Result<Ciphertext> {
         const OPERATION: &str = "linear transform";
         self.check_packed(OPERATION, x)?;
-        if x.primes() != transform.primes {
+        self.check_scales(OPERATION, x.scale(), transform.input_scale)?;
+        let total = self.multiply_diagonals(OPERATION, x, &transform.diagonals, keys, cancellation)?;
+        let division = self.pair_division(OPERATION, x.primes())?;
+        let mut product = self.divide_by_pair(division, &total, transform.output_scale);
+        if let Some(Plaintext::Ckks { data, .. }) = &transform.bias {
+            self.add_rows(&mut product, data);
+        }
+        Ok(product)
+    }
+
+    /// Adds residues in NTT form, `[primes][N]`, to the first polynomial.
+    pub(super) fn add_rows(&self, x: &mut Ciphertext, addend: &[u64]) {
+        let degree = self.context.degree();
+        let rows = x.poly_mut(0).par_chunks_exact_mut(degree).zip(addend.par_chunks_exact(degree));
+        rows.zip(self.context.tables()).for_each(|((row, addend), table)| table.kernels().add_assign(row, addend));
+    }
+
+    /// The matrix times the slots of `x`, times the key-switching prime.
+    pub(super) fn multiply_diagonals(
+        &self,
+        operation: &'static str,
+        x: &Ciphertext,
+        diagonals: &Diagonals,
+        keys: &PackedKeys,
+        cancellation: &Cancellation,
+    ) -> Result<Extended> {
+        if x.primes() != diagonals.primes {
             return Err(Error::OperandMismatch {
-                operation: OPERATION,
+                operation,
                 what: "levels",
                 left: format!("ciphertext: {} primes", x.primes()),
-                right: format!("matrix: {} primes", transform.primes),
+                right: format!("matrix: {} primes", diagonals.primes),
                 remedy: "encode the matrix for the ciphertext's level",
             });
         }
-        self.check_scales(OPERATION, x.scale(), transform.input_scale)?;
         let primes = x.primes();
-        let division = self.pair_division(OPERATION, primes)?;
         let key = |&step: &usize| match step {
             0 => Ok(None),
-            _ => keys.rotation(OPERATION, step, primes).map(Some),
+            _ => keys.rotation(operation, step, primes).map(Some),
         };
-        let babies: Vec<Option<&RotationKey>> = transform.babies.iter().map(key).collect::<Result<_>>()?;
+        let babies: Vec<Option<&RotationKey>> = diagonals.babies.iter().map(key).collect::<Result<_>>()?;
         let giants: Vec<Option<&RotationKey>> =
-            transform.groups.iter().map(|g| key(&g.giant)).collect::<Result<_>>()?;
+            diagonals.groups.iter().map(|g| key(&g.giant)).collect::<Result<_>>()?;
 
         let degree = self.context.degree();
         let digits = babies.iter().any(Option::is_some).then(|| Digits::new(self, x.poly(1)));
-        let mut sums: Vec<Extended> = transform.groups.iter().map(|_| Extended::stale(primes, degree)).collect();
+        let mut sums: Vec<Extended> = diagonals.groups.iter().map(|_| Extended::stale(primes, degree)).collect();
         // Prime by prime, so that the rotated inputs stay in the cache while all groups take their share of them.
         let mut rows: Vec<Vec<&mut [u64]>> = (0..=primes).map(|_| Vec::new()).collect();
         for sum in &mut sums {
@@ -157,7 +220,7 @@ impl Evaluator {
                 })
                 .collect();
             let kernels = self.extended_table(i, primes).kernels();
-            for (group, sum) in transform.groups.iter().zip(sums) {
+            for (group, sum) in diagonals.groups.iter().zip(sums) {
                 let weights: Vec<&[u64]> =
                     group.diagonals.iter().map(|(_, rows)| &rows[i * degree..(i + 1) * degree]).collect();
                 let inputs: Vec<[&[u64]; 2]> = group.diagonals.iter().map(|(baby, _)| rotated[*baby]).collect();
@@ -165,13 +228,7 @@ impl Evaluator {
             }
             Ok(())
         })?;
-        let total = self.add_giants(sums, &giants, cancellation)?;
-        let mut product = self.divide_by_pair(division, &total, transform.output_scale);
-        if let Some(Plaintext::Ckks { data, .. }) = &transform.bias {
-            let rows = product.poly_mut(0).par_chunks_exact_mut(degree).zip(data.par_chunks_exact(degree));
-            rows.zip(self.context.tables()).for_each(|((row, bias), table)| table.kernels().add_assign(row, bias));
-        }
-        Ok(product)
+        self.add_giants(sums, &giants, cancellation)
     }
 
     /// The baby rotations of `x` times P, modulo prime number `i`: `[babies][2][N]`.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`keys`] | evaluation keys made ready for hoisting |
 //! | [`linear`] | a matrix times the slots, rescaled |
+//! | [`exact`] | matrices and squares on BFV ciphertexts |
 //! | `extended` | digits, inner products and divisions in between |
 //! | `division` | the division that ends a product and rescales it |
 //!
@@ -16,16 +17,18 @@ use super::Evaluator;
 use crate::error::{Error, Result};
 use crate::ring::Residues;
 use crate::runtime::Cancellation;
-use crate::scheme::{Ciphertext, Form};
+use crate::scheme::{Ciphertext, Form, Scheme};
 use extended::{Digits, Extended, pair};
 
 pub(super) mod division;
+pub mod exact;
 mod extended;
 pub mod keys;
 pub mod linear;
 #[cfg(test)]
 mod tests;
 
+pub use exact::{Descent, ExactTransform};
 pub use keys::PackedKeys;
 pub use linear::{Group, LinearTransform};
 
@@ -90,6 +93,10 @@ impl Evaluator {
     ) -> Result<Ciphertext> {
         const OPERATION: &str = "square";
         self.check_packed(OPERATION, x)?;
+        if self.scheme() != Scheme::Ckks {
+            let reason = "BFV has no scale; take exact_square".into();
+            return Err(Error::Unsupported { operation: OPERATION, reason });
+        }
         let primes = x.primes();
         let division = self.pair_division(OPERATION, primes)?;
         let key = keys.relinearization(OPERATION, primes)?;
@@ -114,17 +121,21 @@ impl Evaluator {
         Ok(self.divide_by_pair(division, &sum, product.scale() / last))
     }
 
-    /// A CKKS ciphertext of two polynomials in NTT form, with a prime for key switching.
+    /// A ciphertext of two polynomials in NTT form, with a prime for key switching.
     fn check_packed(&self, operation: &'static str, x: &Ciphertext) -> Result<()> {
         self.check(operation, x)?;
         if self.special.is_none() {
             return Err(no_key_switching(operation));
         }
-        if self.scheme() != crate::scheme::Scheme::Ckks {
-            let reason = "packed programs run on CKKS ciphertexts".into();
-            return Err(Error::Unsupported { operation, reason });
+        if x.form() != Form::Ntt {
+            return Err(Error::OperandMismatch {
+                operation,
+                what: "representations",
+                left: format!("{:?}", x.form()),
+                right: format!("{:?}", Form::Ntt),
+                remedy: "packed operations work on NTT form: transform the ciphertext first",
+            });
         }
-        self.check_form(operation, x)?;
         if x.size() != 2 {
             let reason = format!("the ciphertext has size {}; relinearize it first", x.size());
             return Err(Error::Unsupported { operation, reason });
