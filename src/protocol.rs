@@ -6,6 +6,8 @@
 //! | | the tensor, as [`transport`] packs it |
 //! | 4 | CRC-32 of all before |
 //!
+//! Where values are computed modulo several plaintext moduli, there is such a message for each, [bundled](bundle).
+//!
 //! Both sides refuse what is addressed to another program: two programs may have the same parameters, and the ciphertexts of
 //! one would give nonsense in the other.
 
@@ -45,6 +47,40 @@ pub fn pack_seeded(
 
 fn addressed(program: &Identity, tensor: &[u8]) -> Vec<u8> {
     sealed([&program[..], tensor].concat())
+}
+
+/// Messages that belong together as one, each with its length (u64) before it; one alone stays as it is.
+pub fn bundle(messages: Vec<Vec<u8>>) -> Vec<u8> {
+    match <[Vec<u8>; 1]>::try_from(messages) {
+        Ok([message]) => message,
+        Err(messages) => {
+            messages.iter().flat_map(|message| [&(message.len() as u64).to_le_bytes()[..], message].concat()).collect()
+        }
+    }
+}
+
+/// The `count` messages of a [`bundle`].
+///
+/// # Errors
+/// [`Error::Malformed`] where there are fewer or more.
+pub fn unbundle(bytes: &[u8], count: usize) -> Result<Vec<&[u8]>> {
+    if count == 1 {
+        return Ok(vec![bytes]);
+    }
+    let early = || Error::Malformed { object: OBJECT, offset: bytes.len(), reason: "the bytes end early".into() };
+    let (mut rest, mut messages) = (bytes, Vec::with_capacity(count));
+    for _ in 0..count {
+        let (length, behind) = rest.split_first_chunk().ok_or_else(early)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| early())?;
+        let (message, behind) = behind.split_at_checked(length).ok_or_else(early)?;
+        messages.push(message);
+        rest = behind;
+    }
+    if rest.is_empty() {
+        return Ok(messages);
+    }
+    let reason = format!("there are bytes behind the last of {count} messages");
+    Err(Error::Malformed { object: OBJECT, offset: bytes.len() - rest.len(), reason })
 }
 
 /// The `count` ciphertexts in bytes for a program.

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::encoding::{CkksEncoder, FractionalEncoder};
 use crate::error::Result;
 use crate::plan::envelope::Identity;
+use crate::plan::packed::exact::interface::ExactEncoder;
 use crate::plan::{batched, packed, per_value};
 use crate::scheme::Plaintext;
 
@@ -18,6 +19,8 @@ static NO_ROTATIONS: BTreeMap<usize, usize> = BTreeMap::new();
 pub enum Layout {
     /// whole images in the slots of a ciphertext
     Packed(packed::Interface, CkksEncoder),
+    /// the same on integers: BFV, a ciphertext for each plaintext modulus
+    Exact(packed::exact::ExactInterface, ExactEncoder),
     /// one value of many images in a ciphertext
     Batched(batched::Interface, CkksEncoder),
     /// one value of one image in a ciphertext
@@ -28,6 +31,7 @@ impl Layout {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Packed(part, _) => part.to_bytes(),
+            Self::Exact(part, _) => part.to_bytes(),
             Self::Batched(part, _) => part.to_bytes(),
             Self::PerValue(part, _) => part.to_bytes(),
         }
@@ -37,6 +41,7 @@ impl Layout {
     pub fn program(&self) -> &Identity {
         match self {
             Self::Packed(part, _) => &part.program,
+            Self::Exact(part, _) => &part.program,
             Self::Batched(part, _) => &part.program,
             Self::PerValue(part, _) => &part.program,
         }
@@ -46,6 +51,7 @@ impl Layout {
     pub fn shapes(&self) -> [&[usize]; 2] {
         match self {
             Self::Packed(part, _) => [&part.input_shape, &part.output_shape],
+            Self::Exact(part, _) => [&part.input_shape, &part.output_shape],
             Self::Batched(part, _) => [&part.input_shape, &part.output_shape],
             Self::PerValue(part, _) => [&part.input_shape, &part.output_shape],
         }
@@ -55,6 +61,7 @@ impl Layout {
     pub fn capacity(&self) -> usize {
         match self {
             Self::Packed(part, _) => part.images,
+            Self::Exact(part, _) => part.images,
             Self::Batched(part, _) => part.capacity(),
             Self::PerValue(..) => 1,
         }
@@ -64,37 +71,43 @@ impl Layout {
     pub fn keys(&self) -> (Option<usize>, &BTreeMap<usize, usize>) {
         match self {
             Self::Packed(part, _) => (part.relinearization, &part.rotations),
+            Self::Exact(part, _) => (part.relinearization, &part.rotations),
             Self::Batched(..) | Self::PerValue(..) => (None, &NO_ROTATIONS),
         }
     }
 
-    /// Ciphertexts of an answer.
+    /// Ciphertexts of an answer, modulo each plaintext modulus.
     pub(super) fn answer_ciphertexts(&self) -> usize {
         match self {
-            Self::Packed(..) => 1,
+            Self::Packed(..) | Self::Exact(..) => 1,
             Self::Batched(..) | Self::PerValue(..) => self.shapes()[1].iter().product(),
         }
     }
 
-    /// Flattened images as the plaintexts of one run, encoded on the rayon pool of the caller.
-    pub(super) fn encode(&self, images: &[f64]) -> Result<Vec<Plaintext>> {
-        match self {
+    /// Flattened images as the plaintexts of one run, for each context of the client, encoded on the rayon pool of the caller.
+    pub(super) fn encode(&self, images: &[f64]) -> Result<Vec<Vec<Plaintext>>> {
+        let plaintexts = match self {
+            Self::Exact(part, encoder) => {
+                return Ok(encoder.encode(part, images)?.into_iter().map(|plaintext| vec![plaintext]).collect());
+            }
             Self::Packed(part, encoder) => {
                 let slots = part.slots_of(images)?;
-                Ok(vec![encoder.encode(&slots, part.input_scale, part.parameters.data_moduli().len())?])
+                vec![encoder.encode(&slots, part.input_scale, part.parameters.data_moduli().len())?]
             }
-            Self::Batched(part, encoder) => part.encode(encoder, images),
-            Self::PerValue(part, encoder) => part.encode(encoder, images),
-        }
+            Self::Batched(part, encoder) => part.encode(encoder, images)?,
+            Self::PerValue(part, encoder) => part.encode(encoder, images)?,
+        };
+        Ok(vec![plaintexts])
     }
 
-    /// The answers to `count` images in the plaintexts of one run, flattened.
+    /// The answers to `count` images in the plaintexts of one run, those of each context one after the other, flattened.
     pub(super) fn decode(&self, plaintexts: &[Plaintext], count: usize) -> Result<Vec<f64>> {
         match self {
             Self::Packed(part, encoder) => {
                 let slots = plaintexts.iter().map(|plaintext| encoder.decode(plaintext)).collect::<Result<Vec<_>>>()?;
                 Ok(slots.iter().flat_map(|slots| part.answers_in(slots, count)).collect())
             }
+            Self::Exact(part, encoder) => encoder.decode(part, plaintexts, count),
             Self::Batched(_, encoder) => {
                 let columns: Vec<Vec<f64>> =
                     plaintexts.par_iter().map(|plaintext| encoder.decode(plaintext)).collect::<Result<_>>()?;

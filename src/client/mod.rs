@@ -5,12 +5,11 @@ mod layout;
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use crate::encoding::CkksEncoder;
 use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SeededKeySet, SymmetricEncryptor, keygen};
 use crate::error::{Error, Result};
 use crate::plan::envelope::{self, Identity, Kind};
+use crate::plan::packed::exact::interface::ExactEncoder;
 use crate::plan::{batched, packed, per_value};
 use crate::protocol;
 use crate::runtime::Cancellation;
@@ -31,7 +30,8 @@ pub enum EncryptionKey<'a> {
 #[derive(Debug)]
 pub struct Client {
     layout: Layout,
-    context: Arc<Context>,
+    /// one for each plaintext modulus, where there are several; the first is that of the keys
+    contexts: Vec<Arc<Context>>,
 }
 
 impl Client {
@@ -41,7 +41,16 @@ impl Client {
     /// Those of the parameters and the encoder; so for all layouts.
     pub fn packed(part: packed::Interface) -> Result<Self> {
         let context = Context::new(part.parameters.clone())?;
-        Ok(Self { layout: Layout::Packed(part, CkksEncoder::new(context.clone())?), context })
+        Ok(Self { layout: Layout::Packed(part, CkksEncoder::new(context.clone())?), contexts: vec![context] })
+    }
+
+    /// The client's part of a packed program of BFV.
+    ///
+    /// # Errors
+    /// As [`packed`](Self::packed).
+    pub fn exact(part: packed::exact::ExactInterface) -> Result<Self> {
+        let contexts = part.contexts()?;
+        Ok(Self { layout: Layout::Exact(part, ExactEncoder::new(&contexts)?), contexts })
     }
 
     /// The client's part of a batched program.
@@ -50,7 +59,7 @@ impl Client {
     /// As [`packed`](Self::packed).
     pub fn batched(part: batched::Interface) -> Result<Self> {
         let context = Context::new(part.parameters.clone())?;
-        Ok(Self { layout: Layout::Batched(part, CkksEncoder::new(context.clone())?), context })
+        Ok(Self { layout: Layout::Batched(part, CkksEncoder::new(context.clone())?), contexts: vec![context] })
     }
 
     /// The client's part of a per-value program.
@@ -59,7 +68,7 @@ impl Client {
     /// As [`packed`](Self::packed).
     pub fn per_value(part: per_value::Interface) -> Result<Self> {
         let (context, encoder) = (Context::new(part.parameters.clone())?, part.encoder()?);
-        Ok(Self { layout: Layout::PerValue(part, encoder), context })
+        Ok(Self { layout: Layout::PerValue(part, encoder), contexts: vec![context] })
     }
 
     /// A client's part from its file, of which there may be `limit` bytes once it is expanded.
@@ -69,6 +78,7 @@ impl Client {
     pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
         match envelope::kind(bytes)? {
             Kind::BatchedClient => Self::batched(batched::Interface::from_bytes(bytes, limit)?),
+            Kind::ExactClient => Self::exact(packed::exact::ExactInterface::from_bytes(bytes, limit)?),
             Kind::PerValueClient => Self::per_value(per_value::Interface::from_bytes(bytes, limit)?),
             // Any other kind is refused there.
             _ => Self::packed(packed::Interface::from_bytes(bytes, limit)?),
@@ -85,9 +95,9 @@ impl Client {
         &self.layout
     }
 
-    /// The context that images are encrypted in.
+    /// The context of the keys, and of ciphertexts modulo the first plaintext modulus.
     pub fn context(&self) -> &Arc<Context> {
-        &self.context
+        &self.contexts[0]
     }
 
     /// What tells the program from others.
@@ -100,9 +110,9 @@ impl Client {
     /// # Errors
     /// [`Error::Entropy`], [`Error::Interrupted`].
     pub fn generate_keys(&self, cancellation: &Cancellation) -> Result<(SecretKey, SeededKeySet)> {
-        let secret = keygen::secret_key(&self.context)?;
+        let secret = keygen::secret_key(self.context())?;
         let (relinearization, rotations) = self.layout.keys();
-        let generator = KeyGenerator::new(self.context.clone(), &secret)?;
+        let generator = KeyGenerator::new(self.context().clone(), &secret)?;
         let set = generator.key_set(relinearization, rotations, cancellation)?;
         Ok((secret, set))
     }
@@ -113,19 +123,20 @@ impl Client {
     /// [`Error::ShapeMismatch`] and [`Error::Unencodable`] for unusable images, [`Error::ParametersMismatch`] for another
     /// context's key, [`Error::Entropy`], [`Error::Interrupted`].
     pub fn encrypt(&self, key: EncryptionKey<'_>, images: &[f64], cancellation: &Cancellation) -> Result<Vec<u8>> {
-        let plaintexts = self.layout.encode(images)?;
-        match key {
+        let encrypt = |(context, plaintexts): (&Arc<Context>, Vec<Plaintext>)| match key {
             EncryptionKey::Secret(key) => {
-                let encryptor = SymmetricEncryptor::new(self.context.clone(), key)?;
+                let encryptor = SymmetricEncryptor::new(context.clone(), &key.shared(self.context(), context))?;
                 let ciphertexts = encryptor.encrypt_seeded(&plaintexts, None, cancellation)?;
-                protocol::pack_seeded(self.program(), &self.context, &ciphertexts, plaintexts.len())
+                protocol::pack_seeded(self.program(), context, &ciphertexts, plaintexts.len())
             }
             EncryptionKey::Public(key) => {
-                let encryptor = PublicEncryptor::new(self.context.clone(), key)?;
+                let encryptor = PublicEncryptor::new(context.clone(), &key.shared(self.context(), context))?;
                 let ciphertexts = encryptor.encrypt_all(&plaintexts, None, cancellation)?;
-                protocol::pack(self.program(), &self.context, &ciphertexts)
+                protocol::pack(self.program(), context, &ciphertexts)
             }
-        }
+        };
+        let messages = self.contexts.iter().zip(self.layout.encode(images)?).map(encrypt);
+        Ok(protocol::bundle(messages.collect::<Result<_>>()?))
     }
 
     /// Decrypts the answers to the first `count` images, flattened.
@@ -141,13 +152,12 @@ impl Client {
         count: usize,
         cancellation: &Cancellation,
     ) -> Result<Vec<f64>> {
-        let ciphertexts = protocol::unpack(self.program(), &self.context, answer, self.layout.answer_ciphertexts())?;
-        let decryptor = Decryptor::new(self.context.clone(), secret)?;
-        let plaintexts = ciphertexts.par_iter().map(|ciphertext| {
-            cancellation.check()?;
-            decryptor.decrypt(ciphertext)
-        });
-        let plaintexts = plaintexts.collect::<Result<Vec<Plaintext>>>()?;
+        let mut plaintexts = Vec::new();
+        for (context, message) in self.contexts.iter().zip(protocol::unbundle(answer, self.contexts.len())?) {
+            let ciphertexts = protocol::unpack(self.program(), context, message, self.layout.answer_ciphertexts())?;
+            let decryptor = Decryptor::new(context.clone(), &secret.shared(self.context(), context))?;
+            plaintexts.extend(decryptor.decrypt_all(&ciphertexts, cancellation)?);
+        }
         let capacity = self.layout.capacity();
         if !(1..=capacity).contains(&count) {
             let reason = format!("{count}; one message holds the answers to 1 to {capacity} images");

@@ -27,6 +27,6 @@ pub use activation::Activation;
 pub use affine::{AffineMap, Conv1d, Conv2d, Pool1d, Pool2d, Span};
 pub use fusion::Fusion;
 pub use model::{Layer, MAX_NESTING, Network, Operation};
-pub use quantize::{IntegerAffine, IntegerNetwork, IntegerOperation};
+pub use quantize::{IntegerAffine, IntegerNetwork, IntegerOperation, scale_for_bits};
 pub use ranges::Ranges;
 pub use simulate::{PlainRing, Simulator};

@@ -42,10 +42,14 @@ pub enum Kind {
     PerValueProgram = 6,
     /// the client's part of one
     PerValueClient = 7,
+    /// a server's packed program of BFV
+    ExactProgram = 8,
+    /// the client's part of one
+    ExactClient = 9,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 7] = [
+    const ALL: [(Self, &str); 9] = [
         (Self::Network, "a network"),
         (Self::PackedProgram, "a server's packed program"),
         (Self::PackedClient, "a client's part of a packed program"),
@@ -53,6 +57,8 @@ impl Kind {
         (Self::BatchedClient, "a client's part of a batched program"),
         (Self::PerValueProgram, "a server's per-value program"),
         (Self::PerValueClient, "a client's part of a per-value program"),
+        (Self::ExactProgram, "a server's packed program of BFV"),
+        (Self::ExactClient, "a client's part of a packed program of BFV"),
     ];
 
     fn name(number: u64) -> &'static str {

@@ -36,7 +36,7 @@ impl Client {
     #[getter]
     fn layout(&self) -> &'static str {
         match self.inner.layout() {
-            Layout::Packed(..) => "packed",
+            Layout::Packed(..) | Layout::Exact(..) => "packed",
             Layout::Batched(..) => "batched",
             Layout::PerValue(..) => "per-value",
         }

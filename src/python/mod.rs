@@ -18,6 +18,7 @@ mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
+mod exact;
 mod http;
 mod key_set;
 mod keys;
@@ -49,6 +50,8 @@ mod _native {
     use super::encryption::{decrypt, encrypt, noise_budget};
     #[pymodule_export]
     use super::evaluator::Evaluator;
+    #[pymodule_export]
+    use super::exact::ExactProgram;
     #[pymodule_export]
     use super::http::Http;
     #[pymodule_export]

@@ -30,6 +30,17 @@ impl Context {
         Ok(Arc::new(Self { parameters, tables, parms_ids }))
     }
 
+    /// The same ring for another BFV plaintext modulus, with the tables shared.
+    ///
+    /// # Errors
+    /// Those of [`Parameters::bfv`].
+    pub fn with_plain_modulus(&self, plain_modulus: u64) -> Result<Arc<Self>> {
+        let own = &self.parameters;
+        let parameters = Parameters::bfv(own.degree(), own.moduli().to_vec(), own.key_switching(), plain_modulus)?;
+        let parms_ids = (1..=parameters.moduli().len()).map(|primes| parameters.parms_id(primes)).collect();
+        Ok(Arc::new(Self { parameters, tables: self.tables.clone(), parms_ids }))
+    }
+
     /// The parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters

@@ -28,6 +28,12 @@ impl SecretKey {
         self.parms_id
     }
 
+    /// A copy of `own`'s key for the parameters with another plaintext modulus, on which keys do not depend. The copy of
+    /// another context's key stays that one's.
+    pub fn shared(&self, own: &Context, other: &Context) -> Self {
+        Self { parms_id: shared(self.parms_id, own, other), data: Residues::from_slice(&self.data) }
+    }
+
     /// The residues in NTT form, `[primes][N]`. Secret.
     pub fn data(&self) -> &[u64] {
         &self.data
@@ -53,6 +59,20 @@ pub struct PublicKey {
     pub parms_id: ParmsId,
     /// residues
     pub data: Residues,
+}
+
+impl PublicKey {
+    /// A copy of `own`'s key for the parameters with another plaintext modulus, on which keys do not depend. The copy of
+    /// another context's key stays that one's.
+    pub fn shared(&self, own: &Context, other: &Context) -> Self {
+        Self { parms_id: shared(self.parms_id, own, other), data: self.data.clone() }
+    }
+}
+
+fn shared(parms_id: ParmsId, own: &Context, other: &Context) -> ParmsId {
+    let (a, b) = (own.parameters(), other.parameters());
+    let ring = (a.scheme(), a.degree(), a.moduli()) == (b.scheme(), b.degree(), b.moduli());
+    if ring && parms_id == own.key_parms_id() { other.key_parms_id() } else { parms_id }
 }
 
 /// A key that turns a ciphertext part under one secret into one under another, for ciphertexts with at most `primes` data

@@ -16,7 +16,7 @@ __all__ = ["add_arguments", "run"]
 
 _BENCHES = {
     "per-value": "one image, one value a ciphertext, BFV with the paper's encoding",
-    "latency": "one image, all of it in one ciphertext, CKKS",
+    "latency": "one image, all of it in one ciphertext, CKKS or BFV",
     "batched": "as many images as a ciphertext has slots, CKKS",
     "service": "the service and its clients on loopback: overhead, throughput, PyCrCNN's messages",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", default="5layer", help="5layer (default), 6layer, cryptonets, lenet1, lenet5 or cifar"
     )
+    parser.add_argument("--scheme", choices=("ckks", "bfv"), default="ckks", help="of latency (default: ckks)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every call; 0 for all cores (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs (default: 5)")
     parser.add_argument("--json", type=Path, help="write the results to this file")

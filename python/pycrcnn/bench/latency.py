@@ -1,4 +1,4 @@
-"""One image in one ciphertext: CKKS, the packed layout."""
+"""One image in one ciphertext: the packed layout, CKKS or BFV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model, threads, repeats = network(arguments.network), arguments.threads, arguments.repeats
     examples, _ = datasets.load(model.dataset, "train")
     calibration = model.normalise(examples[:500])
-    compiling, program = timed(1, lambda: compile(model, layout="packed", calibration=calibration, threads=threads))
+    compiling, program = timed(
+        1,
+        lambda: compile(model, layout="packed", scheme=arguments.scheme, calibration=calibration, threads=threads),
+    )
     explanation = program.explain()
     pixels, labels = datasets.load(model.dataset, "test")
     images = model.normalise(pixels[:_IMAGES])
@@ -41,12 +44,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "name": "latency",
         "network": arguments.network,
         "layout": "packed",
-        "scheme": "CKKS",
+        "scheme": explanation.scheme,
         "parameters": {
             "n": explanation.degree,
             "q_bits": explanation.modulus_bits,
             "primes": list(explanation.prime_bits),
             "input_scale_bits": explanation.input_scale_bits,
+            "plain_moduli": list(explanation.plain_moduli),
         },
         "security_bits": explanation.security,
         **circumstances(threads),

@@ -23,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration", type=Path, help=".npy file of examples [n, *input_shape], as the network takes"
     )
     parser.add_argument("--layout", choices=("auto", "packed", "batched", "per-value"), default="auto")
+    parser.add_argument("--scheme", choices=("ckks", "bfv"), default="ckks", help="bfv: packed, exact on integers")
     parser.add_argument("--batch", type=int, default=1, help="images to be answered at a time (default: 1)")
     parser.add_argument("--security", type=int, choices=(128, 192, 256), default=128)
-    parser.add_argument("--precision", type=int, help="bits of precision of every value, 1 to 30 (default: 12)")
+    parser.add_argument("--precision", type=int, help="bits of precision of every value, 1 to 30 (default: 12, bfv 8)")
     parser.add_argument(
         "--interactive",
         action="store_true",
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.input_shape,
         architecture=arguments.architecture,
         layout=arguments.layout,
+        scheme=arguments.scheme,
         batch=arguments.batch,
         security=arguments.security,
         precision=arguments.precision,

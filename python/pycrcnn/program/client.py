@@ -55,6 +55,11 @@ class ClientProgram:
         return self.native.layout
 
     @property
+    def scheme(self) -> str:
+        """``"ckks"`` or ``"bfv"``."""
+        return self.context.scheme
+
+    @property
     def capacity(self) -> int:
         """Images that one run takes."""
         return self.native.capacity

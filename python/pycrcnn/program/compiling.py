@@ -25,11 +25,14 @@ __all__ = ["FractionalParameters", "compile"]
 #: More threads than any machine has; the native code refuses absurd numbers below that.
 _MOST_THREADS = 2**31 - 1
 
-#: Bits of precision where the user asks for none.
-PRECISION = 12
+#: Bits of precision where the user asks for none, by scheme: those of BFV stay where they are, those of CKKS meet noise.
+PRECISION = {"ckks": 12, "bfv": 8}
 
 #: Examples by which the error is predicted.
 EXAMPLES = 32
+
+#: Rounding to integers errs more for some image than for any of the examples, but not by more than this.
+_ROUNDING_MARGIN = 2
 
 #: Products of residues in a second on one core in the batched layout; it decides between layouts, so its order counts.
 _BATCHED_RATE = 4e9
@@ -64,6 +67,7 @@ def compile(  # noqa: A001 - the field's word for it
     *,
     architecture: str | os.PathLike[str] | Sequence[Layer] | None = None,
     layout: Literal["auto", "packed", "batched", "per-value"] = "auto",
+    scheme: Literal["ckks", "bfv"] = "ckks",
     batch: int = 1,
     security: int = 128,
     precision: int | None = None,
@@ -93,18 +97,24 @@ def compile(  # noqa: A001 - the field's word for it
         The layers of a safetensors file, with names of tensors where `pycrcnn.models.Layer` has arrays, or a JSON file
         that lists them; see `pycrcnn.frontends.safetensors_file`.
     layout : {"auto", "packed", "batched", "per-value"}
-        ``"packed"``: CKKS, a whole image, or several, in the slots of one ciphertext, for the shortest answer.
+        ``"packed"``: a whole image, or several, in the slots of one ciphertext, for the shortest answer.
         ``"batched"``: CKKS, one value of thousands of images in a ciphertext, for throughput.
         ``"per-value"``: BFV, one value of one image in a ciphertext, the paper's layout.
         ``"auto"``: packed or batched, whichever answers `batch` images sooner; per-value where `parameters` are given.
+    scheme : {"ckks", "bfv"}
+        Of the packed layout (the batched one is always CKKS, the per-value one always BFV). ``"ckks"``: real numbers,
+        with a little noise. ``"bfv"``: weights and images are rounded to integers, and what follows is exact: the
+        decrypted answer is that of ``predict(mode="simulate")``, digit for digit. It takes longer, since nothing is
+        rescaled: answers of dozens of bits are computed modulo several plaintext moduli.
     batch : int
         How many images are to be answered at a time: auto and packed choose by it.
     security : {128, 192, 256}
         Bits of security.
     precision : int, optional
-        CKKS layouts: bits of precision of every value, relative to the largest of its layer; 1 to 30, 12 if not given.
+        Bits of precision of every value, relative to the largest of its layer; 1 to 30. CKKS: against noise, 12 if not
+        given. Packed BFV: of rounding to integers, 8 if not given. The per-value layout has its `parameters`.
     calibration : array_like, shape [n, *input_shape], optional
-        CKKS layouts: examples by which the ranges of values are known. Without them synthetic images stand in, with
+        Packed and batched layouts: examples by which the ranges of values are known. Without them synthetic images stand in, with
         values from 0 to 1, or as a model of `pycrcnn.models` normalises pixels; real images are better.
     parameters : FractionalParameters, optional
         Per-value: the encryption parameters.
@@ -136,6 +146,10 @@ def compile(  # noqa: A001 - the field's word for it
         raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
     if layout not in ("auto", "packed", "batched", "per-value"):
         raise InvalidValueError(f"layout {layout!r}: choose 'auto', 'packed', 'batched' or 'per-value'")
+    if scheme not in ("ckks", "bfv"):
+        raise InvalidValueError(f"scheme {scheme!r}: choose 'ckks' or 'bfv'")
+    if scheme == "bfv" and layout == "batched":
+        raise InvalidValueError("scheme 'bfv': the batched layout is CKKS; choose layout='packed' or 'per-value'")
     if layout == "per-value" or (layout == "auto" and parameters is not None):
         chosen = parameters or FractionalParameters()
         context = _fractional_context(chosen, security)
@@ -146,13 +160,49 @@ def compile(  # noqa: A001 - the field's word for it
         return Program(network, per_value, client, security)
     if parameters is not None:
         raise InvalidValueError(f"parameters: the {layout} layout chooses its own; leave them out")
-    bits = whole_number("precision", PRECISION if precision is None else precision, 1, 30)
+    bits = whole_number("precision", PRECISION[scheme] if precision is None else precision, 1, 30)
     examples = examples_for(calibration, model, shape)
     normal = _native.NormalForm(network, examples.reshape(-1), threads)
+    if scheme == "bfv":
+        exact = _exact(normal, examples, batch, security, bits, threads)
+        flat = examples[-EXAMPLES:].reshape(-1)
+        clear = network.evaluate(flat, threads)
+        error = _ROUNDING_MARGIN * np.abs(exact.simulate(flat, threads) - clear).max()
+        error = max(float(error), float(np.finfo(float).eps * np.abs(clear).max()))
+        client = ClientProgram(exact.client(), described.client_head, error, threads)
+        return Program(network, exact, client, security)
     native = Choice(normal, batch, security, bits, threads).of(layout)
     error = native.expected_error(examples[-EXAMPLES:].reshape(-1), threads)
     client = ClientProgram(native.client(), described.client_head, error, threads)
     return Program(network, native, client, security)
+
+
+def _exact(
+    normal: _native.NormalForm,
+    examples: NDArray[np.float64],
+    batch: int,
+    security: int,
+    precision: int,
+    threads: int,
+) -> _native.ExactProgram:
+    """As many images in a row of slots as pays for the batch."""
+    flat = examples.reshape(-1)
+    best = _native.ExactProgram(normal, flat, security, precision, 1, threads)
+    images = 2
+    while images < batch:  # two rows
+        try:
+            candidate = _native.ExactProgram(normal, flat, security, precision, images, threads)
+        except UnsupportedError:
+            break
+        if _batch_seconds(candidate, batch) >= _batch_seconds(best, batch):
+            break
+        best, images = candidate, 2 * images
+    return best
+
+
+def _batch_seconds(program: _native.PackedProgram | _native.ExactProgram, batch: int) -> float:
+    seconds: float = program.explain()["seconds"]
+    return seconds * -(-batch // program.client().capacity)
 
 
 @dataclass(frozen=True)
@@ -211,8 +261,7 @@ class Choice:
 
     def _seconds(self, program: _native.PackedProgram) -> float:
         """For the whole batch."""
-        seconds: float = program.explain()["seconds"]
-        return seconds * -(-self.batch // program.client().capacity)
+        return _batch_seconds(program, self.batch)
 
 
 def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

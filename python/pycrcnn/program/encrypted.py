@@ -17,7 +17,7 @@ from pycrcnn.frontends.fields import whole_number
 __all__ = ["Answer", "EncryptedImages", "EvaluationKeys", "Native"]
 
 #: A program on the server.
-Native: TypeAlias = _native.PackedProgram | _native.BatchedProgram | _native.PerValueProgram
+Native: TypeAlias = _native.PackedProgram | _native.ExactProgram | _native.BatchedProgram | _native.PerValueProgram
 
 _Encrypted = TypeVar("_Encrypted", bound="EncryptedImages")
 

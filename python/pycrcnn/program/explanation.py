@@ -24,7 +24,9 @@ class Step:
     primes : int
         Primes of its input; 0 where that does not change.
     scale_bits : float
-        Of its output's scale.
+        Of its output's scale (CKKS).
+    noise_budget : int
+        Bits that its output has left, at the least (BFV).
     weights, diagonals, hoisted_rotations, giant_rotations : int
         Weights that are not zero, over all slots; plaintext products; rotations of one ciphertext, which share a
         decomposition; rotations each of another ciphertext.
@@ -36,6 +38,7 @@ class Step:
     layout: str = ""
     primes: int = 0
     scale_bits: float = 0.0
+    noise_budget: int = 0
     weights: int = 0
     diagonals: int = 0
     hoisted_rotations: int = 0
@@ -61,7 +64,7 @@ class Explanation:
     images : int
         That one run takes.
     input_scale_bits : float
-        Of the scale at which images are encoded (CKKS).
+        Of the scale at which images are encoded, or rounded to integers.
     input_layout : str
         Where the client puts the values of an image.
     steps : tuple of Step
@@ -72,11 +75,16 @@ class Explanation:
     memory_bytes : int
         What a server holds for it: keys and weights, ready for use.
     error : float
-        The largest error of an answer that is to be expected, as simulated noise made it on the calibration images.
+        The largest error of an answer that is to be expected: as simulated noise made it on the calibration images, or
+        rounding to integers.
     seconds : float
         Predicted for one run on one core of this machine, measured by its arithmetic just now. 0: not predicted.
     client_head : tuple of str
         Layers that the client computes after decryption.
+    plain_moduli : tuple of int
+        Packed BFV: the plaintext moduli, each with a ciphertext of its own.
+    fresh_noise_budget, reply_noise_budget, reply_primes : int
+        Packed BFV: bits that a fresh ciphertext and the reply have, at the least, and the primes of the reply.
     """
 
     layout: str
@@ -98,6 +106,10 @@ class Explanation:
     memory_bytes: int = 0
     seconds: float = 0.0
     client_head: tuple[str, ...] = ()
+    plain_moduli: tuple[int, ...] = ()
+    fresh_noise_budget: int = 0
+    reply_noise_budget: int = 0
+    reply_primes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
@@ -112,6 +124,13 @@ class Explanation:
         )
         if self.input_scale_bits:
             yield "input", f"scale 2^{self.input_scale_bits:.4g}{self.input_layout and ', '}{self.input_layout}"
+        if self.plain_moduli:
+            yield "plaintext moduli", " x ".join(map(str, self.plain_moduli))
+            yield (
+                "noise budget",
+                f"{self.fresh_noise_budget} bits fresh, {self.reply_noise_budget} in the reply of {self.reply_primes} "
+                f"prime{'s' if self.reply_primes > 1 else ''}, at the least",
+            )
         keys = f"{self.keys} evaluation keys and the public key" if self.keys else "the public key"
         yield "key set", f"{keys}, {_bytes(self.key_bytes)} sent once"
         yield "a run", f"{_bytes(self.bytes_up)} up, {_bytes(self.bytes_down)} down"
@@ -123,11 +142,12 @@ class Explanation:
         if self.client_head:
             yield "client computes", ", ".join(self.client_head)
 
-    _COLUMNS = ("step", "primes", "scale", "weights", "diagonals", "rotations", "ms", "values lie")
+    _COLUMNS = ("step", "primes", "scale or budget", "weights", "diagonals", "rotations", "ms", "values lie")
 
     def _rows(self) -> Iterable[tuple[str, ...]]:
         for step in self.steps:
-            numbers: list[Any] = [step.primes, f"2^{step.scale_bits:.4g}" if step.scale_bits else ""]
+            budget = f"{step.noise_budget} bits" if step.noise_budget else ""
+            numbers: list[Any] = [step.primes, f"2^{step.scale_bits:.4g}" if step.scale_bits else budget]
             rotations = step.hoisted_rotations or step.giant_rotations
             numbers += [step.weights, step.diagonals]
             numbers += [f"{step.hoisted_rotations}+{step.giant_rotations}" if rotations else ""]

@@ -283,7 +283,7 @@ def compile_interactive(
     if security not in (128, 192, 256):
         raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
     batch = whole_number("batch", batch, 1, 2**31 - 1)
-    bits = whole_number("precision", PRECISION if precision is None else precision, 1, 30)
+    bits = whole_number("precision", PRECISION["ckks"] if precision is None else precision, 1, 30)
     examples = examples_for(calibration, model, tuple(network.input_shape))
     form = _native.NormalForm(network, examples.reshape(-1), threads)
 

@@ -24,10 +24,11 @@ __all__ = ["Layout", "Mode", "Native", "Program"]
 Layout = Literal["packed", "batched", "per-value"]
 Mode = Literal["clear", "simulate", "encrypted"]
 
-_NATIVES: dict[str, Any] = {
-    "packed": _native.PackedProgram,
-    "batched": _native.BatchedProgram,
-    "per-value": _native.PerValueProgram,
+_NATIVES: dict[tuple[str, str], Any] = {
+    ("packed", "ckks"): _native.PackedProgram,
+    ("packed", "bfv"): _native.ExactProgram,
+    ("batched", "ckks"): _native.BatchedProgram,
+    ("per-value", "bfv"): _native.PerValueProgram,
 }
 
 
@@ -39,7 +40,7 @@ class Program:
     ----------
     network : _native.Network
         The network in clear.
-    native : _native.PackedProgram, BatchedProgram or PerValueProgram
+    native : _native.PackedProgram, ExactProgram, BatchedProgram or PerValueProgram
     client : ClientProgram
         What a client needs of it; without weights, to be saved and given away.
     security : int
@@ -55,6 +56,11 @@ class Program:
     def layout(self) -> str:
         """``"packed"``, ``"batched"`` or ``"per-value"``."""
         return self.client.layout
+
+    @property
+    def scheme(self) -> str:
+        """``"ckks"`` or ``"bfv"``."""
+        return self.client.scheme
 
     @property
     def capacity(self) -> int:
@@ -115,7 +121,7 @@ class Program:
             raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
         parts = images.split(self.capacity)
         keys = None if evaluation is None else evaluation.prepared(self.native, self.program_id, self.threads)
-        if isinstance(self.native, _native.PackedProgram):
+        if isinstance(self.native, _native.PackedProgram | _native.ExactProgram):
             if keys is None:
                 raise MissingKeyError("evaluation: the packed layout computes with keys; give keys.evaluation")
             return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
@@ -176,7 +182,8 @@ class Program:
         images : array_like, shape [n, *input_shape]
         mode : {"clear", "simulate", "encrypted"}
             ``"clear"``: in double precision. ``"simulate"``: what encryption would answer, computed in clear: with its
-            rounding of weights and, in the CKKS layouts, noise of the same deviation (nothing is encrypted).
+            rounding of weights and, in the CKKS layouts, noise of the same deviation (nothing is encrypted); with BFV
+            it is what encryption answers, digit for digit.
             ``"encrypted"``: encrypted with keys made for this one call.
 
         Returns
@@ -201,6 +208,7 @@ class Program:
         limits = [limit for limit in _native.security_limits(context.degree, self.security) if limit]
         report = self.native.explain()
         steps = tuple(Step(**step) for step in report.pop("steps"))
+        plain_moduli = tuple(report.pop("plain_moduli", ()))
         return Explanation(
             layout=self.layout,
             scheme=context.scheme.upper(),
@@ -213,6 +221,7 @@ class Program:
             error=self.error,
             steps=steps,
             client_head=tuple(layer.kind for layer in self.client_head),
+            plain_moduli=plain_moduli,
             **report,
         )
 
@@ -220,7 +229,7 @@ class Program:
         """The program, weights included: the server's file."""
         network, native = self.network.to_bytes(), self.native.to_bytes()
         head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
-        header = {"layout": self.layout, "head": head, "security": self.security, "error": self.error}
+        header = {"layout": self.layout, "scheme": self.scheme, "head": head, "security": self.security, "error": self.error}
         return pack("program", {**header, "lengths": [len(network), len(native)]}, network + native)
 
     @classmethod
@@ -235,16 +244,23 @@ class Program:
         header, payload = unpack("program", data)
         match header:
             case {
-                "layout": ("packed" | "batched" | "per-value") as layout,
+                "layout": str(layout),
+                "scheme": str(scheme),
                 "security": int(security),
                 "error": float(error),
                 "lengths": [int(first), int(second)],
-            } if first >= 0 and second >= 0 and first + second == len(payload) and math.isfinite(error):
+            } if (
+                (layout, scheme) in _NATIVES
+                and first >= 0
+                and second >= 0
+                and first + second == len(payload)
+                and math.isfinite(error)
+            ):
                 pass
             case _:
                 raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
         network = _native.Network.from_bytes(payload[:first])
-        native = _NATIVES[layout].from_bytes(payload[first:], threads)
+        native = _NATIVES[layout, scheme].from_bytes(payload[first:], threads)
         client = ClientProgram(native.client(), read_head(header), error, threads)
         if list(network.input_shape) != list(client.input_shape):
             raise FormatError("the program and its network take images of different shapes: the file is damaged")

@@ -151,8 +151,12 @@ impl AffineMap {
     }
 }
 
-/// The largest power of two that keeps numbers within `bits` bits, or the smallest that makes all of them integers.
-pub(super) fn scale_for_bits(numbers: &[f64], bits: u32) -> Result<f64> {
+/// The largest power of two that keeps numbers within `bits` bits, sign included, or the smallest that makes all of them
+/// integers where that is less.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for bits outside 2..=62.
+pub fn scale_for_bits(numbers: &[f64], bits: u32) -> Result<f64> {
     check_bits(bits)?;
     let largest = numbers.iter().fold(0.0, |largest: f64, number| largest.max(number.abs()));
     if largest == 0.0 {

@@ -7,7 +7,7 @@
 mod affine;
 mod evaluate;
 
-pub use affine::IntegerAffine;
+pub use affine::{IntegerAffine, scale_for_bits};
 
 use super::activation::Activation;
 use super::affine::AffineMap;

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::cost::{Rates, Work};
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Step, Tensor};
 use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
 use crate::ring::{Modulus, NttTable};
+use crate::scheme::Parameters;
 
 /// What one step does, and what it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +57,7 @@ impl Plan {
     /// # Errors
     /// [`Error::InvalidModulus`](crate::Error::InvalidModulus).
     pub fn explain(&self) -> Result<Explanation> {
-        let rates = measure(self)?;
+        let rates = measure(&self.interface.parameters)?;
         let mut steps: Vec<StepReport> = self
             .steps
             .iter()
@@ -64,7 +65,7 @@ impl Plan {
             .zip(self.scales())
             .map(|((step, primes), scale)| report(step, primes, scale, rates))
             .collect();
-        self.name_tensors(&mut steps);
+        name_tensors(&self.tensors, &mut steps);
         let interface = &self.interface;
         let moduli = interface.parameters.moduli();
         let degree = interface.parameters.degree();
@@ -89,21 +90,23 @@ impl Plan {
             steps,
         })
     }
+}
 
-    /// Says of each matrix how large it is, and after each affine map where values lie.
-    fn name_tensors(&self, steps: &mut [StepReport]) {
-        let mut tensors = self.tensors.windows(2);
-        for part in steps.split_mut(|step| step.kind == "square") {
-            let Some([input, output]) = tensors.next() else { return };
-            for step in part.iter_mut().filter(|step| step.kind == "linear") {
-                step.kind = format!("linear {} x {}", output.values, input.values);
-            }
-            if let Some(last) = part.last_mut() {
-                last.layout.clone_from(&output.layout);
-            }
+/// Says of each matrix how large it is, and after each affine map where values lie.
+pub(super) fn name_tensors(tensors: &[Tensor], steps: &mut [StepReport]) {
+    let mut tensors = tensors.windows(2);
+    for part in steps.split_mut(|step| step.kind == "square") {
+        let Some([input, output]) = tensors.next() else { return };
+        for step in part.iter_mut().filter(|step| step.kind == "linear") {
+            step.kind = format!("linear {} x {}", output.values, input.values);
+        }
+        if let Some(last) = part.last_mut() {
+            last.layout.clone_from(&output.layout);
         }
     }
+}
 
+impl Plan {
     /// The largest error of an answer that is to be expected for images like these: three times the largest that simulated noise
     /// made in at least `samples` simulated answers.
     ///
@@ -129,7 +132,7 @@ impl Plan {
     }
 }
 
-fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
+pub(super) fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
     let mut report = StepReport {
         kind: "square".into(),
         layout: String::new(),
@@ -163,8 +166,7 @@ fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
 }
 
 /// Times of a transform and of a multiplication and addition of rows, the smallest of several.
-fn measure(plan: &Plan) -> Result<Rates> {
-    let parameters = &plan.interface.parameters;
+pub(super) fn measure(parameters: &Parameters) -> Result<Rates> {
     let table = NttTable::new(parameters.degree(), Modulus::new(parameters.moduli()[0])?)?;
     let mut rows: Vec<Vec<u64>> = (0..3).map(|i| (i..parameters.degree() as u64 + i).collect()).collect();
     let [a, b, sum] = rows.as_mut_slice() else { return Ok(super::plan::typical(parameters.degree())) };

@@ -1,4 +1,4 @@
-//! The packed layout: a whole image, or several, in the slots of one CKKS ciphertext.
+//! The packed layout: a whole image, or several, in the slots of one ciphertext; CKKS here, BFV in [`exact`].
 //!
 //! | module | what it decides or does |
 //! | --- | --- |
@@ -14,9 +14,11 @@
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
 //! | [`explain`] | what the plan will take |
 //! | [`file`] | plans as bytes |
+//! | [`exact`] | the same on BFV |
 
 pub mod baby_giant;
 pub mod cost;
+pub mod exact;
 pub mod explain;
 pub mod file;
 pub mod interface;

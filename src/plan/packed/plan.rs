@@ -83,13 +83,13 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    fn new(placement: &Placement) -> Self {
+    pub(super) fn new(placement: &Placement) -> Self {
         Self { values: placement.positions.len(), layout: placement.to_string() }
     }
 }
 
 /// Degrees that are tried, smallest first.
-const DEGREES: [usize; 5] = [2048, 4096, 8192, 16384, 32768];
+pub(super) const DEGREES: [usize; 5] = [2048, 4096, 8192, 16384, 32768];
 
 /// Seconds a transform and a row take at N = 8192, roughly: the search needs their ratio only.
 const TYPICAL: Rates = Rates { transform: 14e-6, row: 1.5e-6 };
@@ -158,26 +158,7 @@ impl Plan {
 impl Plan {
     /// How many primes a Galois key must serve, by rotation, and how many the relinearization key, where one is needed.
     pub fn keys(&self) -> (BTreeMap<usize, usize>, Option<usize>) {
-        let (mut rotations, mut relinearization) = (BTreeMap::new(), None);
-        for (step, level) in self.steps.iter().zip(self.levels()) {
-            let used: Vec<usize> = match step {
-                Step::Sum { rotations } => rotations.clone(),
-                Step::Linear { groups, .. } => {
-                    let babies =
-                        |group: &DiagonalGroup| group.diagonals.iter().map(|(baby, _)| *baby).collect::<Vec<_>>();
-                    groups.iter().flat_map(|group| [vec![group.giant], babies(group)].concat()).collect()
-                }
-                Step::Square => {
-                    relinearization = relinearization.max(Some(level));
-                    Vec::new()
-                }
-            };
-            for rotation in used.into_iter().filter(|&rotation| rotation != 0) {
-                let primes = rotations.entry(rotation).or_default();
-                *primes = level.max(*primes);
-            }
-        }
-        (rotations, relinearization)
+        keys(&self.steps, &self.levels())
     }
 
     /// The scale after each step. A square leaves it a little off, as its prime is off; the weights of the next affine map
@@ -198,6 +179,42 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// How many primes a Galois key must serve, by rotation, and how many the relinearization key, for steps at these levels.
+pub(super) fn keys(steps: &[Step], levels: &[usize]) -> (BTreeMap<usize, usize>, Option<usize>) {
+    let (mut rotations, mut relinearization) = (BTreeMap::new(), None);
+    for (step, &level) in steps.iter().zip(levels) {
+        let used: Vec<usize> = match step {
+            Step::Sum { rotations } => rotations.clone(),
+            Step::Linear { groups, .. } => {
+                let babies = |group: &DiagonalGroup| group.diagonals.iter().map(|(baby, _)| *baby).collect::<Vec<_>>();
+                groups.iter().flat_map(|group| [vec![group.giant], babies(group)].concat()).collect()
+            }
+            Step::Square => {
+                relinearization = relinearization.max(Some(level));
+                Vec::new()
+            }
+        };
+        for rotation in used.into_iter().filter(|&rotation| rotation != 0) {
+            let primes = rotations.entry(rotation).or_default();
+            *primes = level.max(*primes);
+        }
+    }
+    (rotations, relinearization)
+}
+
+/// The steps along a chain of placements, with squares between its passages, on rows of `slots` slots with `images` images.
+pub(super) fn steps(chain: &Chain, slots: usize, images: usize) -> Vec<Step> {
+    let builder = Builder { slots, images };
+    let mut steps = Vec::new();
+    for (i, passage) in chain.passages.iter().enumerate() {
+        if i > 0 {
+            steps.push(Step::Square);
+        }
+        builder.push(&mut steps, passage);
+    }
+    steps
 }
 
 /// Turns passages between placements into steps on all the slots of a ciphertext.
@@ -298,14 +315,7 @@ fn assemble(
 ) -> Result<Plan> {
     let parameters = Parameters::ckks(choice.degree, choice.moduli.clone(), true)?;
     parameters.check_security(options.security)?;
-    let builder = Builder { slots: choice.degree / 2, images: options.images };
-    let mut steps = Vec::new();
-    for (i, passage) in chain.passages.iter().enumerate() {
-        if i > 0 {
-            steps.push(Step::Square);
-        }
-        builder.push(&mut steps, passage);
-    }
+    let steps = steps(chain, choice.degree / 2, options.images);
     let input_scale = 2f64.powi(choice.scale_bits as i32);
     let mut plan = Plan {
         interface: Interface {

@@ -202,9 +202,8 @@ fn what_does_not_fit_is_refused() {
     let f = &*FIXTURE;
     let other = Fixture::new(18);
     let groups = [Group { giant: 0, diagonals: vec![(0, f.values(1))] }];
-    let transform = |f: &Fixture, primes, descent| {
-        ExactTransform::new(&f.context, &f.encoder, primes, descent, &groups, None)
-    };
+    let transform =
+        |f: &Fixture, primes, descent| ExactTransform::new(&f.context, &f.encoder, primes, descent, &groups, None);
     let matrix = transform(f, 2, Descent::Drop).unwrap();
     let run = |x: &Ciphertext| {
         f.evaluator.exact_transform(x, &matrix, &f.keys, &Cancellation::new()).map_err(|error| error.to_string())

@@ -1,0 +1,231 @@
+//! A packed BFV program as data: what the client puts where, what the server does, where the answer is.
+
+use super::explain;
+use super::file;
+use super::interface::ExactInterface;
+use super::modulus::{self, ExactModuli};
+use super::noise::{Forecast, Terms};
+use super::quantised::Quantised;
+use crate::error::{Error, Result};
+use crate::evaluator::packed::Descent;
+use crate::plan::NormalForm;
+use crate::plan::envelope::Identity;
+use crate::plan::packed::placement::Slots;
+use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, typical};
+use crate::plan::packed::search::{Chain, search};
+use crate::scheme::{Parameters, security};
+
+const OPERATION: &str = "compiling for the packed layout of BFV";
+
+/// What to aim for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExactOptions {
+    /// bits of security: 128, 192 or 256
+    pub security: u32,
+    /// bits of precision that rounding to integers leaves to every value, relative to the largest of its layer
+    pub precision: u32,
+    /// images in each row of slots, a power of two: a run takes twice as many
+    pub images: usize,
+}
+
+impl Default for ExactOptions {
+    fn default() -> Self {
+        Self { security: 128, precision: 8, images: 1 }
+    }
+}
+
+/// A packed BFV program as data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExactPlan {
+    /// the client's part
+    pub interface: ExactInterface,
+    /// the server's part; weights and biases are integers
+    pub steps: Vec<Step>,
+    /// whether each step drops a prime
+    pub descents: Vec<Descent>,
+    /// the input and what each affine map gives, for people
+    pub tensors: Vec<Tensor>,
+}
+
+/// A plan that might be taken.
+struct Candidate {
+    seconds: f64,
+    moduli: ExactModuli,
+    chain: Chain,
+    steps: Vec<Step>,
+}
+
+impl ExactPlan {
+    /// Plans a network: integers, placements, rotations, primes, plaintext moduli. `images` are flattened examples.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for networks that no secure ring has room
+    /// for; it says what would fit. Errors of [`Quantised::new`].
+    pub fn new(network: &NormalForm, images: &[f64], options: ExactOptions) -> Result<Self> {
+        if !options.images.is_power_of_two() {
+            let reason = format!("{} images in a row of slots; choose a power of two", options.images);
+            return Err(Error::InvalidArgument { name: "images", reason });
+        }
+        let integers = match Quantised::new(network, images, options.precision) {
+            Err(Error::ScaleOutOfRange { .. }) => return Err(too_long(network, images, options)),
+            integers => integers?,
+        };
+        let least = outline(integers.maps.len(), 1);
+        let mut best: Option<Candidate> = None;
+        for degree in DEGREES {
+            // Without its rotations a network has room wherever it has with them.
+            if modulus::choices(degree, &least, integers.bound, options.security)?.is_empty() {
+                continue;
+            }
+            let Some(candidate) = candidate(degree, &integers, options)? else { continue };
+            // A larger ring has room for better placements and longer plaintext moduli; it seldom pays, and then for one step up.
+            let found = best.is_some();
+            if best.as_ref().is_none_or(|best| candidate.seconds < best.seconds) {
+                best = Some(candidate);
+            }
+            if found {
+                break;
+            }
+        }
+        let Some(best) = best else { return Err(no_room(network, images, &integers, options)) };
+        assemble(network, &integers, best, options)
+    }
+
+    /// Data primes at the start of each step.
+    pub fn levels(&self) -> Vec<usize> {
+        levels(self.interface.parameters.data_moduli().len(), &self.descents)
+    }
+
+    /// How the noise grows.
+    pub fn forecast(&self) -> Forecast {
+        let interface = &self.interface;
+        let (parameters, terms) = (&interface.parameters, self.steps.iter().map(Terms::from).collect::<Vec<_>>());
+        ExactModuli::ring(parameters.degree(), parameters.moduli(), &interface.plain_moduli).forecast(&terms)
+    }
+}
+
+/// Data primes at the start of each step.
+pub(super) fn levels(data: usize, descents: &[Descent]) -> Vec<usize> {
+    let start = |level: &mut usize, descent: &Descent| {
+        let own = *level;
+        *level = level.saturating_sub(usize::from(*descent == Descent::Drop));
+        Some(own)
+    };
+    descents.iter().scan(data, start).collect()
+}
+
+/// Affine maps with squares between them, each with so many products.
+fn outline(maps: usize, products: usize) -> Vec<Terms> {
+    let map = Terms::Linear { still: 1, rotated: products - 1, giants: (products - 1).min(8) };
+    (0..2 * maps - 1).map(|i| if i % 2 == 0 { map.clone() } else { Terms::Square }).collect()
+}
+
+/// The fastest plan in a ring, if it has room.
+fn candidate(degree: usize, integers: &Quantised, options: ExactOptions) -> Result<Option<Candidate>> {
+    let slots = Slots { count: degree / 2 / options.images, cyclic: options.images == 1 };
+    // Every map and square may use up a prime, as in CKKS; the chain hardly depends on how many there are.
+    let Some(chain) = search(&integers.maps, slots, 2 * integers.maps.len(), typical(degree)) else { return Ok(None) };
+    let steps = steps(&chain, degree / 2, options.images);
+    let terms: Vec<Terms> = steps.iter().map(Terms::from).collect();
+    let seconds = |moduli: &ExactModuli| {
+        let levels = levels(moduli.moduli.len() - 1, &moduli.forecast.descents);
+        let work = steps.iter().zip(levels).map(|(step, level)| explain::seconds(step, level, typical(degree)));
+        work.sum::<f64>() * moduli.plain_moduli.len() as f64
+    };
+    let choices = modulus::choices(degree, &terms, integers.bound, options.security)?;
+    let best = choices.into_iter().map(|moduli| (seconds(&moduli), moduli)).min_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(best.map(|(seconds, moduli)| Candidate { seconds, moduli, chain, steps }))
+}
+
+fn assemble(network: &NormalForm, integers: &Quantised, best: Candidate, options: ExactOptions) -> Result<ExactPlan> {
+    let Candidate { moduli, chain, steps, .. } = best;
+    let plain_modulus = moduli.plain_moduli.first().copied().unwrap_or_default();
+    let parameters = Parameters::bfv(moduli.degree, moduli.moduli, true, plain_modulus)?;
+    parameters.check_security(options.security)?;
+    let (rotations, relinearization) = keys(&steps, &levels(parameters.data_moduli().len(), &moduli.forecast.descents));
+    let output = chain.passages.last().map_or(Vec::new(), |p| p.output.positions.iter().map(|s| s[0]).collect());
+    let mut plan = ExactPlan {
+        interface: ExactInterface {
+            parameters,
+            plain_moduli: moduli.plain_moduli,
+            security: options.security,
+            input_shape: network.input_shape().to_vec(),
+            output_shape: network.output_shape().to_vec(),
+            images: 2 * options.images,
+            input: chain.input.positions.clone(),
+            output,
+            input_scale: integers.input_scale,
+            output_scale: integers.output_scale,
+            reply: moduli.forecast.reply,
+            rotations,
+            relinearization,
+            program: Identity::default(),
+        },
+        steps,
+        descents: moduli.forecast.descents,
+        tensors: [&chain.input].into_iter().chain(chain.passages.iter().map(|p| &p.output)).map(Tensor::new).collect(),
+    };
+    plan.interface.program = file::identity(&plan);
+    Ok(plan)
+}
+
+/// Products of a map where its placement is not known.
+const USUAL_PRODUCTS: usize = 64;
+
+/// Whether the largest ring has room for a network whose answers stay within `bound`, as far as noise goes.
+fn fits(maps: usize, bound: f64, security: u32) -> bool {
+    let choices = modulus::choices(DEGREES[DEGREES.len() - 1], &outline(maps, USUAL_PRODUCTS), bound, security);
+    choices.is_ok_and(|choices| !choices.is_empty())
+}
+
+/// What to do about integers that are too long.
+fn advice(network: &NormalForm, images: &[f64], options: ExactOptions) -> String {
+    let fitting = (1..options.precision).rev().find(|&precision| {
+        let integers = Quantised::new(network, images, precision);
+        integers.is_ok_and(|integers| fits(integers.maps.len(), integers.bound, options.security))
+    });
+    let first = match fitting {
+        Some(precision) => format!("ask for {precision} bits of precision, which would fit"),
+        None => "no precision makes it fit: use fewer activations".into(),
+    };
+    format!("{first}, or take CKKS, which rescales")
+}
+
+fn too_long(network: &NormalForm, images: &[f64], options: ExactOptions) -> Error {
+    let reason = format!(
+        "{} affine maps with squares between them at {} bits of precision give integers that outgrow 126 bits on the way; {}",
+        network.maps().len(),
+        options.precision,
+        advice(network, images, options)
+    );
+    Error::Unsupported { operation: OPERATION, reason }
+}
+
+fn no_room(network: &NormalForm, images: &[f64], integers: &Quantised, options: ExactOptions) -> Error {
+    let degree = DEGREES[DEGREES.len() - 1];
+    let maps = integers.maps.len();
+    let reason = if fits(maps, integers.bound, options.security) {
+        let largest = integers.maps.iter().flat_map(|map| [map.inputs(), map.outputs()]).max().unwrap_or(0);
+        format!(
+            "its largest tensor has {largest} values, and a row of N = {degree} has {} slots for {} image(s); use larger \
+             strides or fewer channels",
+            degree / 2,
+            options.images
+        )
+    } else {
+        let limit = security::limit(degree, options.security).unwrap_or(0);
+        let needed = match modulus::needed_bits(degree, &outline(maps, USUAL_PRODUCTS), integers.bound) {
+            Some((bits, moduli)) => format!("a modulus of {bits} bits with {moduli} plaintext moduli"),
+            None => "a longer modulus than any that is tried".into(),
+        };
+        format!(
+            "{maps} affine maps with squares between them at {} bits of precision give integers of {:.0} bits and need {needed}, \
+             and N = {degree} allows {limit} bits at {}-bit security; {}",
+            options.precision,
+            integers.bound.log2() + 1.0,
+            options.security,
+            advice(network, images, options)
+        )
+    };
+    Error::Unsupported { operation: OPERATION, reason }
+}
