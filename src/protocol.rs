@@ -49,26 +49,33 @@ fn addressed(program: &Identity, tensor: &[u8]) -> Vec<u8> {
     sealed([&program[..], tensor].concat())
 }
 
-/// Messages that belong together as one, each with its length (u64) before it; one alone stays as it is.
-pub fn bundle(messages: Vec<Vec<u8>>) -> Vec<u8> {
+/// Messages that belong together as one: the program's identity, and each with its length (u64) before it; one alone stays as
+/// it is.
+pub fn bundle(program: &Identity, messages: Vec<Vec<u8>>) -> Vec<u8> {
     match <[Vec<u8>; 1]>::try_from(messages) {
         Ok([message]) => message,
         Err(messages) => {
-            messages.iter().flat_map(|message| [&(message.len() as u64).to_le_bytes()[..], message].concat()).collect()
+            let lengths = messages.iter().map(|message| (message.len() as u64).to_le_bytes());
+            let parts = lengths.zip(&messages).flat_map(|(length, message)| [&length[..], message].concat());
+            program.iter().copied().chain(parts).collect()
         }
     }
 }
 
-/// The `count` messages of a [`bundle`].
+/// The `count` messages of a [`bundle`] for a program.
 ///
 /// # Errors
-/// [`Error::Malformed`] where there are fewer or more.
-pub fn unbundle(bytes: &[u8], count: usize) -> Result<Vec<&[u8]>> {
+/// [`Error::Malformed`] where there are fewer or more, [`Error::ParametersMismatch`] where they are for another program.
+pub fn unbundle<'a>(program: &Identity, bytes: &'a [u8], count: usize) -> Result<Vec<&'a [u8]>> {
     if count == 1 {
         return Ok(vec![bytes]);
     }
     let early = || Error::Malformed { object: OBJECT, offset: bytes.len(), reason: "the bytes end early".into() };
-    let (mut rest, mut messages) = (bytes, Vec::with_capacity(count));
+    let (address, mut rest) = bytes.split_first_chunk().ok_or_else(early)?;
+    if address != program {
+        return Err(other_program());
+    }
+    let mut messages = Vec::with_capacity(count);
     for _ in 0..count {
         let (length, behind) = rest.split_first_chunk().ok_or_else(early)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| early())?;
@@ -83,6 +90,10 @@ pub fn unbundle(bytes: &[u8], count: usize) -> Result<Vec<&[u8]>> {
     Err(Error::Malformed { object: OBJECT, offset: bytes.len() - rest.len(), reason })
 }
 
+fn other_program() -> Error {
+    Error::ParametersMismatch { operation: "reading a message", object: "message to another program" }
+}
+
 /// The `count` ciphertexts in bytes for a program.
 ///
 /// # Errors
@@ -93,7 +104,7 @@ pub fn unpack(program: &Identity, context: &Context, bytes: &[u8], count: usize)
         return Err(Error::Malformed { object: OBJECT, offset: 0, reason: "the bytes end early".into() });
     };
     if address != program {
-        return Err(Error::ParametersMismatch { operation: "reading a message", object: "message to another program" });
+        return Err(other_program());
     }
     let tensor = transport::unpack(context, tensor, None, LIMIT)?;
     if tensor.ciphertexts.len() != count {

@@ -136,7 +136,7 @@ impl Client {
             }
         };
         let messages = self.contexts.iter().zip(self.layout.encode(images)?).map(encrypt);
-        Ok(protocol::bundle(messages.collect::<Result<_>>()?))
+        Ok(protocol::bundle(self.program(), messages.collect::<Result<_>>()?))
     }
 
     /// Decrypts the answers to the first `count` images, flattened.
@@ -153,7 +153,9 @@ impl Client {
         cancellation: &Cancellation,
     ) -> Result<Vec<f64>> {
         let mut plaintexts = Vec::new();
-        for (context, message) in self.contexts.iter().zip(protocol::unbundle(answer, self.contexts.len())?) {
+        for (context, message) in
+            self.contexts.iter().zip(protocol::unbundle(self.program(), answer, self.contexts.len())?)
+        {
             let ciphertexts = protocol::unpack(self.program(), context, message, self.layout.answer_ciphertexts())?;
             let decryptor = Decryptor::new(context.clone(), &secret.shared(self.context(), context))?;
             plaintexts.extend(decryptor.decrypt_all(&ciphertexts, cancellation)?);

@@ -85,13 +85,13 @@ impl ExactProgram {
         let keys = keys.evaluation.as_ref().ok_or(missing)?;
         let bytes = work::run(py, threads, |cancellation| {
             let mut image = Vec::with_capacity(contexts.len());
-            for (context, message) in contexts.iter().zip(protocol::unbundle(data, contexts.len())?) {
+            for (context, message) in contexts.iter().zip(protocol::unbundle(program, data, contexts.len())?) {
                 image.extend(protocol::unpack(program, context, message, 1)?);
             }
             let answers = self.inner.run(&image, keys, cancellation)?;
             let pack = |(context, answer)| protocol::pack(program, context, &[answer]);
             let messages = contexts.iter().map(|context| &**context).zip(answers).map(pack);
-            Ok(protocol::bundle(messages.collect::<Result<_>>()?))
+            Ok(protocol::bundle(program, messages.collect::<Result<_>>()?))
         })?;
         Ok(PyBytes::new(py, &bytes))
     }

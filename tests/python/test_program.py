@@ -66,7 +66,16 @@ def per_value(layers: Any = None, **options: Any) -> Program:
     return pycrcnn.compile(layers, **{"input_shape": SHAPE, "layout": "per-value", **options})
 
 
-COMPILE: dict[str, Callable[..., Program]] = {"packed": packed, "batched": batched, "per-value": per_value}
+def exact(layers: Any = None, **options: Any) -> Program:
+    return packed(layers, **{"scheme": "bfv", "precision": 12, **options})
+
+
+COMPILE: dict[str, Callable[..., Program]] = {
+    "packed": packed,
+    "exact": exact,
+    "batched": batched,
+    "per-value": per_value,
+}
 
 
 @pytest.fixture(scope="module", params=list(COMPILE))
@@ -260,7 +269,7 @@ def test_networks_that_cannot_be_compiled(layout: str, layers: Any, error: type[
 
 @pytest.mark.parametrize("layout", COMPILE)
 def test_networks_with_too_many_squares(layout: str) -> None:
-    message = "71 affine maps with squares between them" if layout == "packed" else "70 squares"
+    message = "71 affine maps with squares between them" if layout in ("packed", "exact") else "70 squares"
     with pytest.raises(UnsupportedError, match=message):
         COMPILE[layout]([{"type": "square"}] * 70)
 
@@ -643,8 +652,8 @@ def test_simulated_answers_are_as_far_off_as_encrypted_ones(layout: str) -> None
     clear = program.predict(IMAGES)
     simulated = np.abs(program.predict(IMAGES, mode="simulate") - clear).max()
     encrypted = np.abs(program.predict(IMAGES, mode="encrypted") - clear).max()
-    if layout == "per-value":
-        assert simulated == encrypted  # exact in both
+    if layout in ("exact", "per-value"):
+        assert simulated == encrypted
     else:
         assert simulated <= program.error
         assert encrypted <= program.error
@@ -655,7 +664,7 @@ def test_explanations_are_shown_and_are_data() -> None:
         program = make()
         explanation = program.explain()
         data = json.loads(json.dumps(explanation.as_dict()))
-        assert data["layout"] == layout
+        assert data["layout"] == ("packed" if layout == "exact" else layout)
         assert data["degree"] == program.context.degree
         assert str(explanation.degree) in str(explanation)
         assert "<table>" in explanation._repr_html_()

@@ -51,7 +51,7 @@ pub struct Chain {
 const BEAM: usize = 12;
 
 /// A rotation key of this many rows weighs as much as a second: keys travel once, but they do travel.
-const KEY_ROWS_A_SECOND: f64 = 200_000.0;
+pub(super) const KEY_ROWS_A_SECOND: f64 = 200_000.0;
 
 /// The cheapest chain found for `maps`, with squares between them, where the first map meets `primes` primes and each
 /// map and square uses up one; `None` where no placement fits the slots.

@@ -106,11 +106,8 @@ struct Noise {
 impl Ring {
     /// The noise of a program's steps.
     pub fn forecast(&self, steps: &[Terms]) -> Forecast {
-        let mut noise = Noise {
-            deviation: (FRESH.powi(2) + self.rounding().powi(2) + 0.25).sqrt(),
-            secrets: 1,
-            primes: self.moduli.len(),
-        };
+        let fresh = (FRESH.powi(2) + self.rounding().powi(2) + 0.25).sqrt();
+        let mut noise = Noise { deviation: fresh, secrets: 1, primes: self.moduli.len() };
         let mut budgets = vec![self.budget(noise)];
         let mut descents = Vec::with_capacity(steps.len());
         for step in steps {
@@ -119,15 +116,17 @@ impl Ring {
             descents.push(descent);
             budgets.push(self.budget(noise));
         }
+        // A server may add a fresh encryption of zero to a reply, so that its noise says nothing of the weights.
+        let randomised = |x: Noise| self.budget(Noise { deviation: x.deviation.hypot(fresh), ..x });
         let mut reply = noise;
         while reply.primes > 1 {
             let switched = self.divided(reply);
-            if self.budget(switched) < 2 {
+            if randomised(switched) < 1 {
                 break;
             }
             reply = switched;
         }
-        Forecast { descents, budgets, reply: reply.primes, reply_budget: self.budget(reply) }
+        Forecast { descents, budgets, reply: reply.primes, reply_budget: randomised(reply) }
     }
 
     fn after(&self, step: &Terms, x: Noise) -> (Noise, Descent) {

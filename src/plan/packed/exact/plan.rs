@@ -12,7 +12,7 @@ use crate::plan::NormalForm;
 use crate::plan::envelope::Identity;
 use crate::plan::packed::placement::Slots;
 use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, typical};
-use crate::plan::packed::search::{Chain, search};
+use crate::plan::packed::search::{Chain, KEY_ROWS_A_SECOND, search};
 use crate::scheme::{Parameters, security};
 
 const OPERATION: &str = "compiling for the packed layout of BFV";
@@ -129,8 +129,10 @@ fn candidate(degree: usize, integers: &Quantised, options: ExactOptions) -> Resu
     let terms: Vec<Terms> = steps.iter().map(Terms::from).collect();
     let seconds = |moduli: &ExactModuli| {
         let levels = levels(moduli.moduli.len() - 1, &moduli.forecast.descents);
+        let (rotations, relinearization) = keys(&steps, &levels);
+        let key_rows: usize = rotations.into_values().chain(relinearization).map(|primes| primes * (primes + 1)).sum();
         let work = steps.iter().zip(levels).map(|(step, level)| explain::seconds(step, level, typical(degree)));
-        work.sum::<f64>() * moduli.plain_moduli.len() as f64
+        work.sum::<f64>() * moduli.plain_moduli.len() as f64 + key_rows as f64 / KEY_ROWS_A_SECOND
     };
     let choices = modulus::choices(degree, &terms, integers.bound, options.security)?;
     let best = choices.into_iter().map(|moduli| (seconds(&moduli), moduli)).min_by(|a, b| a.0.total_cmp(&b.0));
