@@ -49,15 +49,21 @@ fn addressed(program: &Identity, tensor: &[u8]) -> Vec<u8> {
     sealed([&program[..], tensor].concat())
 }
 
-/// Messages that belong together as one: the program's identity, and each with its length (u64) before it; one alone stays as
-/// it is.
+/// Bytes before the messages of a bundle.
+const HEAD: usize = 44;
+
+/// Messages that belong together as one: the program's identity, their number (u64) and a CRC-32 of both, then each with its
+/// length (u64) before it. One alone stays as it is.
 pub fn bundle(program: &Identity, messages: Vec<Vec<u8>>) -> Vec<u8> {
     match <[Vec<u8>; 1]>::try_from(messages) {
         Ok([message]) => message,
         Err(messages) => {
-            let lengths = messages.iter().map(|message| (message.len() as u64).to_le_bytes());
-            let parts = lengths.zip(&messages).flat_map(|(length, message)| [&length[..], message].concat());
-            program.iter().copied().chain(parts).collect()
+            let mut bytes = sealed([&program[..], &(messages.len() as u64).to_le_bytes()].concat());
+            for message in &messages {
+                bytes.extend((message.len() as u64).to_le_bytes());
+                bytes.extend(message);
+            }
+            bytes
         }
     }
 }
@@ -71,9 +77,17 @@ pub fn unbundle<'a>(program: &Identity, bytes: &'a [u8], count: usize) -> Result
         return Ok(vec![bytes]);
     }
     let early = || Error::Malformed { object: OBJECT, offset: bytes.len(), reason: "the bytes end early".into() };
-    let (address, mut rest) = bytes.split_first_chunk().ok_or_else(early)?;
-    if address != program {
-        return Err(other_program());
+    let (head, mut rest) = bytes.split_at_checked(HEAD).ok_or_else(early)?;
+    match opened(OBJECT, head) {
+        Ok(head) if head[..program.len()] != *program => return Err(other_program()),
+        Ok(head) if head[program.len()..] != (count as u64).to_le_bytes() => {
+            let reason = format!("the bytes hold no {count} messages");
+            return Err(Error::Malformed { object: OBJECT, offset: program.len(), reason });
+        }
+        Ok(_) => {}
+        // A message alone has no head.
+        Err(_) if bytes[..program.len()] != *program && opened(OBJECT, bytes).is_ok() => return Err(other_program()),
+        Err(error) => return Err(error),
     }
     let mut messages = Vec::with_capacity(count);
     for _ in 0..count {
@@ -115,4 +129,33 @@ pub fn unpack(program: &Identity, context: &Context, bytes: &[u8], count: usize)
         });
     }
     Ok(tensor.ciphertexts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_come_apart_and_only_whole_ones() {
+        let (program, other) = ([7; 32], [8; 32]);
+        let messages = vec![vec![1, 2, 3], vec![], vec![4; 100]];
+        let bytes = bundle(&program, messages.clone());
+        assert_eq!(unbundle(&program, &bytes, 3).unwrap(), messages);
+        assert_eq!(unbundle(&other, &bytes, 3).unwrap_err().code(), "parameters-mismatch");
+        for cut in 0..bytes.len() {
+            assert_eq!(unbundle(&program, &bytes[..cut], 3).unwrap_err().code(), "malformed", "{cut}");
+        }
+        for count in [2, 4] {
+            assert_eq!(unbundle(&program, &bytes, count).unwrap_err().code(), "malformed");
+        }
+        for at in 0..HEAD + 8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 64;
+            assert_eq!(unbundle(&program, &damaged, 3).unwrap_err().code(), "malformed", "{at}");
+        }
+        let message = sealed([&other[..], &[5; 100]].concat());
+        assert_eq!(unbundle(&program, &message, 3).unwrap_err().code(), "parameters-mismatch");
+        let alone = bundle(&program, vec![vec![5; 9]]);
+        assert_eq!(unbundle(&program, &alone, 1).unwrap(), [[5; 9]]);
+    }
 }

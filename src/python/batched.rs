@@ -99,7 +99,7 @@ impl BatchedProgram {
         let bytes = work::run(py, threads, |cancellation| {
             let outputs = interface.output_shape.iter().product();
             let answers = protocol::unpack(&interface.program, context, data, outputs)?;
-            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizer, deviation, cancellation)?;
+            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizers[0], deviation, cancellation)?;
             protocol::pack(&interface.program, context, &hidden)
         })?;
         Ok(PyBytes::new(py, &bytes))
@@ -138,7 +138,7 @@ impl BatchedProgram {
         data: &[u8],
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<PreparedKeys> {
-        key_set::prepare(py, self.inner.context(), data, false, threads)
+        key_set::prepare(py, std::slice::from_ref(self.inner.context()), data, false, threads)
     }
 
     /// Evaluates an encrypted batch.

@@ -1,17 +1,22 @@
 //! The packed layout of BFV for a server.
 
+use std::sync::Arc;
+
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::arguments;
 use super::client::Client;
 use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
 use super::work;
 use crate::client;
 use crate::error::{Error, Result};
+use crate::plan::envelope::Identity;
 use crate::plan::packed::exact::{self, ExactOptions, ExactPlan};
 use crate::protocol::{self, LIMIT};
+use crate::scheme::{Ciphertext, Context};
 
 /// A network over integers compiled for the packed layout of BFV: whole images in the slots, computed exactly.
 #[pyclass(frozen, module = "pycrcnn._native")]
@@ -28,10 +33,10 @@ impl ExactProgram {
         py: Python<'_>,
         network: &NormalForm,
         examples: PyReadonlyArray1<'_, f64>,
-        security: u32,
-        precision: u32,
-        images: usize,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] security: u32,
+        #[pyo3(from_py_with = arguments::count)] precision: u32,
+        #[pyo3(from_py_with = arguments::count)] images: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Self> {
         let options = ExactOptions { security, precision, images };
         let examples = examples.as_slice()?;
@@ -44,7 +49,11 @@ impl ExactProgram {
     /// A program from its bytes.
     #[staticmethod]
     #[pyo3(signature = (data, threads=0))]
-    fn from_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<Self> {
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         let inner = work::run(py, threads, |cancellation| {
             exact::ExactProgram::new(ExactPlan::from_bytes(data, LIMIT)?, cancellation)
         })?;
@@ -63,8 +72,13 @@ impl ExactProgram {
 
     /// A key set, as it was sent, made ready: once for each client.
     #[pyo3(signature = (data, threads=0))]
-    fn prepare(&self, py: Python<'_>, data: &[u8], threads: usize) -> PyResult<PreparedKeys> {
-        key_set::prepare(py, &self.inner.contexts()[0], data, true, threads)
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        data: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<PreparedKeys> {
+        key_set::prepare(py, self.inner.contexts(), data, true, threads)
     }
 
     /// Evaluates one encrypted image, or as many as share a ciphertext.
@@ -74,7 +88,7 @@ impl ExactProgram {
         py: Python<'py>,
         data: &[u8],
         keys: &PreparedKeys,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (program, contexts) = (&self.inner.plan().interface.program, self.inner.contexts());
         let missing = Error::MissingKey {
@@ -84,14 +98,25 @@ impl ExactProgram {
         };
         let keys = keys.evaluation.as_ref().ok_or(missing)?;
         let bytes = work::run(py, threads, |cancellation| {
-            let mut image = Vec::with_capacity(contexts.len());
-            for (context, message) in contexts.iter().zip(protocol::unbundle(program, data, contexts.len())?) {
-                image.extend(protocol::unpack(program, context, message, 1)?);
-            }
-            let answers = self.inner.run(&image, keys, cancellation)?;
-            let pack = |(context, answer)| protocol::pack(program, context, &[answer]);
-            let messages = contexts.iter().map(|context| &**context).zip(answers).map(pack);
-            Ok(protocol::bundle(program, messages.collect::<Result<_>>()?))
+            let image = unpack(program, contexts, data)?;
+            pack(program, contexts, self.inner.run(&image, keys, cancellation)?)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// An answer that tells little of the weights but what it answers, flooded with all its noise budget.
+    #[pyo3(signature = (data, keys, threads=0))]
+    fn rerandomize<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        keys: &PreparedKeys,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (program, contexts) = (&self.inner.plan().interface.program, self.inner.contexts());
+        let bytes = work::run(py, threads, |cancellation| {
+            let answers = unpack(program, contexts, data)?;
+            pack(program, contexts, self.inner.rerandomize(&answers, &keys.rerandomizers, cancellation)?)
         })?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -102,7 +127,7 @@ impl ExactProgram {
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
         let answers = work::run(py, threads, |_| self.inner.plan().simulate(images))?;
@@ -143,4 +168,18 @@ impl ExactProgram {
         report.set_item("steps", steps)?;
         Ok(report)
     }
+}
+
+/// One ciphertext for each context.
+fn unpack(program: &Identity, contexts: &[Arc<Context>], data: &[u8]) -> Result<Vec<Ciphertext>> {
+    let mut ciphertexts = Vec::with_capacity(contexts.len());
+    for (context, message) in contexts.iter().zip(protocol::unbundle(program, data, contexts.len())?) {
+        ciphertexts.extend(protocol::unpack(program, context, message, 1)?);
+    }
+    Ok(ciphertexts)
+}
+
+fn pack(program: &Identity, contexts: &[Arc<Context>], ciphertexts: Vec<Ciphertext>) -> Result<Vec<u8>> {
+    let message = |(context, ciphertext): (&Arc<Context>, Ciphertext)| protocol::pack(program, context, &[ciphertext]);
+    Ok(protocol::bundle(program, contexts.iter().zip(ciphertexts).map(message).collect::<Result<_>>()?))
 }

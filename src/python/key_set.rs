@@ -17,8 +17,8 @@ use crate::scheme::Context;
 pub struct PreparedKeys {
     /// those of the packed layout; the others evaluate without
     pub evaluation: Option<packed::PackedKeys>,
-    /// what replies are re-randomised with
-    pub rerandomizer: Rerandomizer,
+    /// what replies are re-randomised with, modulo each plaintext modulus where there are several
+    pub rerandomizers: Vec<Rerandomizer>,
     nbytes: usize,
 }
 
@@ -31,16 +31,18 @@ impl PreparedKeys {
     }
 }
 
-/// Reads and expands a key set as it was sent. `evaluation` says whether the program computes with evaluation keys; where it
+/// Reads and expands a key set as it was sent, that of the first of the contexts, which differ in the plaintext modulus only.
+/// `evaluation` says whether the program computes with evaluation keys; where it
 /// does not, what stands there is checked and dropped.
 pub fn prepare(
     py: Python<'_>,
-    context: &Arc<Context>,
+    contexts: &[Arc<Context>],
     data: &[u8],
     evaluation: bool,
     threads: usize,
 ) -> PyResult<PreparedKeys> {
     work::run(py, threads, |cancellation| -> Result<PreparedKeys> {
+        let context = &contexts[0];
         let set = SeededKeySet::from_bytes(context, data, LIMIT)?;
         let evaluation = match evaluation {
             true => Some(packed::PackedKeys::new(context, set.expand(context, cancellation)?)?),
@@ -48,6 +50,8 @@ pub fn prepare(
         };
         let public = set.public_key(context)?;
         let nbytes = evaluation.as_ref().map_or(0, packed::PackedKeys::bytes) + size_of_val(&public.data[..]);
-        Ok(PreparedKeys { evaluation, rerandomizer: Rerandomizer::new(context, &public)?, nbytes })
+        let rerandomizer = |other: &Arc<Context>| Rerandomizer::new(other, &public.shared(context, other));
+        let rerandomizers = contexts.iter().map(rerandomizer).collect::<Result<_>>()?;
+        Ok(PreparedKeys { evaluation, rerandomizers, nbytes })
     })
 }

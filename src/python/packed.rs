@@ -72,7 +72,7 @@ impl PackedProgram {
         data: &[u8],
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<PreparedKeys> {
-        key_set::prepare(py, self.inner.context(), data, true, threads)
+        key_set::prepare(py, std::slice::from_ref(self.inner.context()), data, true, threads)
     }
 
     /// Evaluates one encrypted image, or as many as share a ciphertext.
@@ -112,7 +112,7 @@ impl PackedProgram {
         let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
         let bytes = work::run(py, threads, |cancellation| {
             let answer = protocol::unpack(program, context, data, 1)?;
-            let hidden = self.inner.rerandomize(&answer[0], &keys.rerandomizer, deviation, cancellation)?;
+            let hidden = self.inner.rerandomize(&answer[0], &keys.rerandomizers[0], deviation, cancellation)?;
             protocol::pack(program, context, &[hidden])
         })?;
         Ok(PyBytes::new(py, &bytes))

@@ -124,7 +124,7 @@ impl PerValueProgram {
         data: &[u8],
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<PreparedKeys> {
-        key_set::prepare(py, self.inner.context(), data, false, threads)
+        key_set::prepare(py, std::slice::from_ref(self.inner.context()), data, false, threads)
     }
 
     /// Evaluates one encrypted image.
@@ -155,7 +155,7 @@ impl PerValueProgram {
         let (program, context) = (&self.interface.program, self.inner.context());
         let bytes = work::run(py, threads, |cancellation| {
             let answers = protocol::unpack(program, context, data, self.interface.output_shape.iter().product())?;
-            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizer, cancellation)?;
+            let hidden = self.inner.rerandomize(&answers, &keys.rerandomizers[0], cancellation)?;
             protocol::pack(program, context, &hidden)
         })?;
         Ok(PyBytes::new(py, &bytes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pycrcnn.errors import (
     NoiseBudgetError,
     UnsupportedError,
 )
-from pycrcnn.program import Answer, Client, EncryptedImages, EvaluationKeys, Keys, Program
+from pycrcnn.program import Answer, ClientProgram, EncryptedImages, EvaluationKeys, Keys, Program
 
 SHAPE = (1, 6, 6)
 IMAGES = np.random.default_rng(0).uniform(0, 1, (3, *SHAPE))
@@ -73,13 +74,11 @@ def test_real_images_are_classified_exactly(name: str) -> None:
     activation=st.sampled_from(["square", "quadratic"]),
     count=st.integers(1, 3),
 )
-def test_random_networks(
-    seed: int, precision: int, channels: int, stride: int, activation: str, count: int
-) -> None:
+def test_random_networks(seed: int, precision: int, channels: int, stride: int, activation: str, count: int) -> None:
     rng = np.random.default_rng(seed)
     quadratic = {"type": "polynomial", "coefficients": tuple(rng.normal(size=3))}
     convolution = {"type": "conv2d", "weight": rng.normal(size=(channels, 1, 2, 2)), "stride": (stride, stride)}
-    outputs = channels * (5 // stride + (1 if stride == 1 else 1) - (0 if stride == 2 else 1)) ** 2
+    outputs = channels * (5 if stride == 1 else 3) ** 2
     layers = [
         convolution,
         {"type": "square"} if activation == "square" else quadratic,
@@ -105,6 +104,18 @@ def test_both_rows_and_further_runs_hold_images() -> None:
     assert exact(batch=64).capacity > 2
 
 
+def test_randomised_answers_stay_exact() -> None:
+    program = exact(precision=12)
+    keys = program.keygen()
+    answer = program.run(keys.encrypt(IMAGES), keys.evaluation)
+    hidden = program.rerandomize(answer, keys.evaluation)
+    assert hidden.parts[0] != answer.parts[0]
+    np.testing.assert_array_equal(keys.decrypt(hidden), keys.decrypt(answer))
+    assert program.flooded_error() == program.error
+    with pytest.raises(InvalidValueError, match="BFV floods with all"):
+        program.rerandomize(answer, keys.evaluation, 1.0)
+
+
 def test_precision_buys_smaller_errors() -> None:
     errors = [exact(precision=bits).error for bits in (4, 8, 12)]
     assert errors[0] > 4 * errors[1] > 16 * errors[2]
@@ -114,12 +125,14 @@ def test_the_plan_is_explained() -> None:
     explanation = exact(precision=12).explain()
     assert explanation.scheme == "BFV"
     product = np.prod([float(t) for t in explanation.plain_moduli])
-    assert product > 2**20 and all(t % (2 * explanation.degree) == 1 for t in explanation.plain_moduli)
+    assert product > 2**20
+    assert all(t % (2 * explanation.degree) == 1 for t in explanation.plain_moduli)
     budgets = [explanation.fresh_noise_budget, *(step.noise_budget for step in explanation.steps)]
-    assert all(before >= after > 0 for before, after in zip(budgets, budgets[1:], strict=False))
+    assert all(before >= after > 0 for before, after in itertools.pairwise(budgets))
     assert explanation.reply_noise_budget > 0
     text = str(explanation)
-    assert "plaintext moduli" in text and "bits fresh" in text and f"{budgets[1]} bits" in text
+    for shown in ("plaintext moduli", "bits fresh", f"{budgets[1]} bits"):
+        assert shown in text
     assert "plaintext moduli" in explanation._repr_html_()
     assert explanation.as_dict()["plain_moduli"] == explanation.plain_moduli
 
@@ -139,7 +152,7 @@ def test_files_and_the_command_line(tmp_path: Path) -> None:
     pycrcnn_("decrypt", client, keys, tmp_path / "answer", "--output", tmp_path / "answer.npy")
     pycrcnn_("explain", program)
     loaded = Program.load(program)
-    assert loaded.scheme == Client.load(client).scheme == "bfv"
+    assert loaded.scheme == ClientProgram.load(client).scheme == "bfv"
     expected = loaded.predict(np.load(tmp_path / "images.npy"), mode="simulate")
     np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), expected)
 
@@ -181,8 +194,8 @@ def test_cut_and_mixed_messages_are_refused() -> None:
         with pytest.raises((FormatError, KeyMismatchError)):
             keys.decrypt(Answer((damaged,), 1))
     # The ciphertext of one plaintext modulus twice.
-    length = 8 + int.from_bytes(part[32:40], "little")
-    twice = part[:32] + part[32 : 32 + length] * len(program.explain().plain_moduli)
+    length = 8 + int.from_bytes(part[44:52], "little")
+    twice = part[:44] + part[44 : 44 + length] * len(program.explain().plain_moduli)
     with pytest.raises((FormatError, KeyMismatchError)):
         program.run(EncryptedImages((twice,), 1), keys.evaluation)
     assert keys.decrypt(answer).shape == (1, 3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from pycrcnn import models
 from pycrcnn.commands import read_array
+from pycrcnn.errors import InvalidValueError
 from pycrcnn.program import compile, compile_interactive  # noqa: A004 - the field's word for it
 
 __all__ = ["add_arguments", "run"]
@@ -38,12 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compile, write both files, print the plan."""
     shipped = arguments.model in models.names()
-    program = (compile_interactive if arguments.interactive else compile)(
+    if arguments.interactive and arguments.scheme != "ckks":
+        raise InvalidValueError("--interactive: programs in parts are CKKS; leave out --scheme, or --interactive")
+    make = compile_interactive if arguments.interactive else partial(compile, scheme=arguments.scheme)
+    program = make(
         models.load(arguments.model) if shipped else arguments.model,
         arguments.input_shape,
         architecture=arguments.architecture,
         layout=arguments.layout,
-        scheme=arguments.scheme,
         batch=arguments.batch,
         security=arguments.security,
         precision=arguments.precision,

@@ -25,7 +25,7 @@ __all__ = ["FractionalParameters", "compile"]
 #: More threads than any machine has; the native code refuses absurd numbers below that.
 _MOST_THREADS = 2**31 - 1
 
-#: Bits of precision where the user asks for none, by scheme: those of BFV stay where they are, those of CKKS meet noise.
+#: Bits of precision where the user asks for none: those of BFV stay where they are, those of CKKS meet noise.
 PRECISION = {"ckks": 12, "bfv": 8}
 
 #: Examples by which the error is predicted.
@@ -114,8 +114,8 @@ def compile(  # noqa: A001 - the field's word for it
         Bits of precision of every value, relative to the largest of its layer; 1 to 30. CKKS: against noise, 12 if not
         given. Packed BFV: of rounding to integers, 8 if not given. The per-value layout has its `parameters`.
     calibration : array_like, shape [n, *input_shape], optional
-        Packed and batched layouts: examples by which the ranges of values are known. Without them synthetic images stand in, with
-        values from 0 to 1, or as a model of `pycrcnn.models` normalises pixels; real images are better.
+        Packed and batched layouts: examples by which the ranges of values are known. Without them synthetic images
+        stand in, with values from 0 to 1, or as a model of `pycrcnn.models` normalises pixels; real images are better.
     parameters : FractionalParameters, optional
         Per-value: the encryption parameters.
     fused : bool

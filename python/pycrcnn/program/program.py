@@ -131,8 +131,9 @@ class Program:
         """What a server does to an answer before it leaves, so that nothing but the answer tells of the weights.
 
         Encryptions of zero under the client's public key make the ciphertexts pseudo-random, noise flooding hides
-        their noise, and the modulus is dropped to the smallest that holds them. The per-value layout (BFV) floods with
-        all the noise budget that is left, and answers stay exact. The CKKS layouts pay in precision where the answers
+        their noise, and the modulus is dropped to the smallest that holds them. BFV floods with all the noise budget
+        that is left, and answers stay exact; packed programs leave little of it (`explain` says how much: of b bits,
+        b - 4 hide the noise), the per-value layout leaves more. The CKKS layouts pay in precision where the answers
         lie, and flood all else with what the modulus has room for.
 
         Parameters
@@ -161,9 +162,9 @@ class Program:
         keys = evaluation.prepared(self.native, self.program_id, self.threads)
         parts = answer.split(self.capacity)
         native = self.native
-        if isinstance(native, _native.PerValueProgram):
+        if isinstance(native, _native.PerValueProgram | _native.ExactProgram):
             if flooding is not None:
-                raise InvalidValueError("flooding: the per-value layout floods with all the noise budget; give none")
+                raise InvalidValueError("flooding: BFV floods with all the noise budget; give none")
             return Answer(tuple(native.rerandomize(part, keys, self.threads) for part in parts), answer.images)
         deviation = self.error * (1.0 if flooding is None else flooding)
         hidden = tuple(native.rerandomize(part, keys, deviation, self.threads) for part in parts)
@@ -171,8 +172,7 @@ class Program:
 
     def flooded_error(self, flooding: float = 1.0) -> float:
         """The largest error to be expected of an answer that :meth:`rerandomize` flooded: five deviations more."""
-        exact = isinstance(self.native, _native.PerValueProgram)
-        return self.error if exact else self.error * (1 + 5 * flooding)
+        return self.error if self.scheme == "bfv" else self.error * (1 + 5 * flooding)
 
     def predict(self, images: ArrayLike, mode: Mode = "clear") -> NDArray[np.float64]:
         """Answers to images.
@@ -229,8 +229,15 @@ class Program:
         """The program, weights included: the server's file."""
         network, native = self.network.to_bytes(), self.native.to_bytes()
         head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
-        header = {"layout": self.layout, "scheme": self.scheme, "head": head, "security": self.security, "error": self.error}
-        return pack("program", {**header, "lengths": [len(network), len(native)]}, network + native)
+        header = {
+            "layout": self.layout,
+            "scheme": self.scheme,
+            "head": head,
+            "security": self.security,
+            "error": self.error,
+            "lengths": [len(network), len(native)],
+        }
+        return pack("program", header, network + native)
 
     @classmethod
     def from_bytes(cls, data: bytes, threads: int = 0) -> Program:

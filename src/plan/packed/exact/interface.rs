@@ -70,7 +70,7 @@ impl ExactInterface {
             });
         }
         let integers = images.iter().map(|x| (x * self.input_scale).round()).collect::<Vec<f64>>();
-        if let Some(index) = integers.iter().position(|x| !(x.abs() < 2f64.powi(62))) {
+        if let Some(index) = integers.iter().position(|x| x.is_nan() || x.abs() >= 2f64.powi(62)) {
             let reason = "it is no number, or too large; clean the data first".into();
             return Err(Error::Unencodable { value: images[index], index, reason });
         }

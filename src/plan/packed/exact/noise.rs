@@ -18,6 +18,9 @@ const FRESH: f64 = 3.2;
 /// Noise must exceed what a division rounds off by this factor for a prime to be dropped: a loss of 1/20 of a bit.
 const ABOVE_ROUNDING: f64 = 4.0;
 
+/// Bits of noise budget that a reply needs to decrypt once it is flooded.
+const FLOODED: i32 = 2;
+
 /// What noise depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ring {
@@ -89,7 +92,7 @@ pub struct Forecast {
 impl Forecast {
     /// Whether every ciphertext can be decrypted.
     pub fn decrypts(&self) -> bool {
-        self.budgets.iter().all(|&budget| budget > 0) && self.reply_budget > 0
+        self.budgets.iter().all(|&budget| budget > 0) && self.reply_budget >= FLOODED
     }
 }
 
@@ -116,12 +119,13 @@ impl Ring {
             descents.push(descent);
             budgets.push(self.budget(noise));
         }
-        // A server may add a fresh encryption of zero to a reply, so that its noise says nothing of the weights.
+        // A server may add an encryption of zero to a reply, and flood it with q / 16, so that its noise says little of the
+        // weights: two bits leave room for both.
         let randomised = |x: Noise| self.budget(Noise { deviation: x.deviation.hypot(fresh), ..x });
         let mut reply = noise;
         while reply.primes > 1 {
             let switched = self.divided(reply);
-            if randomised(switched) < 1 {
+            if randomised(switched) < FLOODED {
                 break;
             }
             reply = switched;

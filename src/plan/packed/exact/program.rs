@@ -11,6 +11,7 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::packed::{Descent, ExactTransform, Group, PackedKeys};
 use crate::plan::packed::matching::Entry;
 use crate::plan::packed::plan::{DiagonalGroup, Step};
+use crate::plan::reply::Rerandomizer;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
 
@@ -60,6 +61,36 @@ impl ExactProgram {
         &self.contexts
     }
 
+    /// Answers that tell little of the weights but what they answer, with a rerandomizer for each plaintext modulus: flooded
+    /// with all the noise budget that they have. See [`reply`](crate::plan::reply).
+    ///
+    /// # Errors
+    /// Those of [`Rerandomizer::bfv`], [`Error::ShapeMismatch`] for another number of answers.
+    pub fn rerandomize(
+        &self,
+        answers: &[Ciphertext],
+        keys: &[Rerandomizer],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Ciphertext>> {
+        self.check_count(answers.len().min(keys.len()))?;
+        let one = |((residue, answer), key): ((&Residue, &Ciphertext), &Rerandomizer)| {
+            let mut hidden = key.bfv(&residue.evaluator, std::slice::from_ref(answer), cancellation)?;
+            Ok(hidden.remove(0))
+        };
+        self.residues.par_iter().zip(answers).zip(keys).map(one).collect()
+    }
+
+    fn check_count(&self, got: usize) -> Result<()> {
+        if got == self.residues.len() {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            operation: "packed program",
+            expected: format!("{} ciphertexts, one for each plaintext modulus", self.residues.len()),
+            got: vec![got],
+        })
+    }
+
     /// Evaluates the network on one ciphertext for each plaintext modulus, on the rayon pool of the caller.
     ///
     /// # Errors
@@ -80,13 +111,7 @@ impl ExactProgram {
         cancellation: &Cancellation,
         observe: impl Fn(usize, usize, &Ciphertext) + Sync,
     ) -> Result<Vec<Ciphertext>> {
-        if image.len() != self.residues.len() {
-            return Err(Error::ShapeMismatch {
-                operation: "packed program",
-                expected: format!("{} ciphertexts, one for each plaintext modulus", self.residues.len()),
-                got: vec![image.len()],
-            });
-        }
+        self.check_count(image.len())?;
         let reply = self.plan.interface.reply;
         let run = |(residue, (at, image)): (&Residue, (usize, &Ciphertext))| {
             let answer = residue.run(image, keys, cancellation, |step, value| observe(at, step, value))?;

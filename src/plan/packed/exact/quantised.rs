@@ -46,6 +46,9 @@ impl Quantised {
                 clear.iter_mut().for_each(|x| *x *= *x);
                 scale *= scale;
             }
+            if !scale.is_finite() {
+                return Err(too_large());
+            }
             let exact = map.apply(&clear)?;
             let integers = round(map, scale, &clear, &exact, range * 0.5f64.powi(precision as i32 + 1))?;
             scale = integers.output_scale();
@@ -54,13 +57,15 @@ impl Quantised {
         }
         let bound = bound(&maps, &rounded, (network.input_range() * input_scale).ceil())?;
         if !(scale.is_finite() && bound.is_finite()) {
-            return Err(Error::ScaleOutOfRange {
-                operation: "quantize",
-                reason: "the integers outgrow double precision; ask for less precision, or use CKKS".into(),
-            });
+            return Err(too_large());
         }
         Ok(Self { maps, input_scale, output_scale: scale, bound })
     }
+}
+
+fn too_large() -> Error {
+    let reason = "the integers outgrow double precision; ask for less precision, or use CKKS".into();
+    Error::ScaleOutOfRange { operation: "quantize", reason }
 }
 
 /// Some of the images, from first to last.
