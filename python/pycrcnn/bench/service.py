@@ -47,7 +47,7 @@ class _Service:
         command = [sys.executable, "-m", "pycrcnn.cli", "serve", "--port", "0", "--models", str(directory / "models")]
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", "PYCRCNN_STATE": str(directory / "state")}
         environment["PYCRCNN_LOG_LEVEL"] = "warning"
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)  # noqa: S603 - this interpreter, with arguments of our own
         self.port = self._port()
         threading.Thread(target=self.process.communicate, daemon=True).start()
 
