@@ -89,7 +89,11 @@ fn mutated_messages() {
         let form = if context.parameters().scheme() == Scheme::Bfv { Form::Coefficient } else { Form::Ntt };
         let data = Residues::zeros(2 * context.data_primes() * context.degree());
         let ciphertext = Ciphertext::from_data(context, 2, context.data_primes(), form, 1.0, data).unwrap();
-        run(&protocol::pack(&[7; 32], context, &[ciphertext.clone()]).unwrap(), readers::message, &mut random);
+        run(
+            &protocol::pack(&[7; 32], context, std::slice::from_ref(&ciphertext)).unwrap(),
+            readers::message,
+            &mut random,
+        );
         run(&compute::reply(&[&ciphertext; 2], &[1, 2], None).unwrap(), readers::compute_request, &mut random);
         let secret = keygen::secret_key(context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();

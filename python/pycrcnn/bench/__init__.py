@@ -21,13 +21,7 @@ _BENCHES = {
     "service": "the service and its clients on loopback: overhead, throughput, PyCrCNN's messages",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
 }
-_MODULES = {
-    "per-value": "per_value",
-    "latency": "latency",
-    "batched": "batched",
-    "service": "service",
-    "kernels": "kernels",
-}
+_MODULES = {name: name.replace("-", "_") for name in _BENCHES}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,14 +27,15 @@ from pycrcnn._native import ComputeRequest, compute_reply
 from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
 from pycrcnn.crypto.crypto import encrypt_matrix
 from pycrcnn.errors import BackendError
-from pycrcnn.program import EncryptedImages, Keys, Program, compile  # noqa: A004
+from pycrcnn.program import Answer, EncryptedImages, Keys, Program, compile  # noqa: A004
 from pycrcnn.pyfhel import Pyfhel
 from pycrcnn.server.plane.published import publish
+from pycrcnn.server.plane.queue import cores
 
 __all__ = ["measure"]
 
 _CLIENTS = 16
-_SECONDS = 8.0
+_SECONDS, _ROUNDS = 3.0, 4
 #: Bits in a second of the paper's link.
 _LINK = 72.2e6
 _BINARY, _JSON = "application/octet-stream", "application/json"
@@ -47,7 +48,7 @@ class _Service:
         command = [sys.executable, "-m", "pycrcnn.cli", "serve", "--port", "0", "--models", str(directory / "models")]
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", "PYCRCNN_STATE": str(directory / "state")}
         environment["PYCRCNN_LOG_LEVEL"] = "warning"
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)  # noqa: S603 - this interpreter, with arguments of our own
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)  # noqa: S603 - our own
         self.port = self._port()
         threading.Thread(target=self.process.communicate, daemon=True).start()
 
@@ -151,6 +152,11 @@ def _single(
     image: Any,
 ) -> dict[str, Any]:
     """The three ways in turn, so that each sees the same machine."""
+
+    def whole_trip() -> Any:
+        asked = keys.encrypt(image).to_bytes()
+        return keys.decrypt(Answer.from_bytes(_call(connection, "POST", path, asked, _BINARY)))
+
     repeats = max(30, arguments.repeats)
     inside, binary, text, whole = [], [], [], []
     answer = b""
@@ -159,9 +165,7 @@ def _single(
         seconds, answer = timed(1, lambda: _call(connection, "POST", path, body, _BINARY))
         binary += seconds
         text += timed(1, lambda: _call(connection, "POST", path, as_json, _JSON))[0]
-        whole += timed(1, lambda: keys.decrypt(_answer(_call(connection, "POST", path, _asked(keys, image), _BINARY))))[
-            0
-        ]
+        whole += timed(1, whole_trip)[0]
     transfer = 8 * (len(body) + len(answer)) / _LINK
     return {
         "name": "service, one request",
@@ -180,16 +184,6 @@ def _single(
     }
 
 
-def _asked(keys: Keys, image: Any) -> bytes:
-    return keys.encrypt(image).to_bytes()
-
-
-def _answer(data: bytes) -> Any:
-    from pycrcnn.program import Answer
-
-    return Answer.from_bytes(data)
-
-
 def _sustained(
     arguments: argparse.Namespace,
     program: Program,
@@ -199,28 +193,28 @@ def _sustained(
     path: str,
     body: bytes,
 ) -> dict[str, Any]:
-    """Sixteen clients at once, between two measurements of as many threads as cores in process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Sixteen clients at once and as many threads as cores in process, in turn, so that both see the same machine."""
     single = Program.from_bytes(program.to_bytes(), threads=1)
-
-    def inside() -> float:
-        return _throughput(cores, lambda: lambda: _in_process(single, keys, question))[0]
 
     def caller() -> Any:
         connection = service.connection()
         return lambda: _call(connection, "POST", path, body, _BINARY)
 
-    before = inside()
-    served, seconds = _throughput(_CLIENTS, caller)
-    alone = (before + inside()) / 2
-    fair = _CLIENTS / served
+    inside, served, shares, seconds = [], [], [], []
+    for _ in range(_ROUNDS):
+        inside.append(_throughput(cores(), lambda: lambda: _in_process(single, keys, question))[0])
+        rate, each = _throughput(_CLIENTS, caller)
+        served.append(rate)
+        shares.append(rate / inside[-1])
+        seconds += each
+    fair = _CLIENTS / statistics.median(served)
     return {
         "name": f"service, {_CLIENTS} clients",
         "network": arguments.network,
-        **circumstances(cores),
-        "in_process_per_s": alone,
-        "served_per_s": served,
-        "share": served / alone,
+        **circumstances(cores()),
+        **summary("in_process_per_s", inside),
+        **summary("served_per_s", served),
+        **summary("share", shares),
         "p50_s": float(np.quantile(seconds, 0.5)),
         "p99_s": float(np.quantile(seconds, 0.99)),
         "p99_of_fair_share": float(np.quantile(seconds, 0.99)) / fair,
