@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pycrcnn import models
 from pycrcnn.commands import read_array
-from pycrcnn.errors import MissingPackageError
+from pycrcnn.errors import InvalidValueError, MissingPackageError
 from pycrcnn.frontends import describe
 from pycrcnn.program import compile  # noqa: A004
 
@@ -31,28 +31,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compile and write."""
     try:
-        from pycrcnn.server.plane.catalogue import layer_entries
+        from pycrcnn.server.plane.catalogue import Pixels, layer_entries
         from pycrcnn.server.plane.published import publish
     except ImportError as error:
         raise MissingPackageError("publishing needs more packages: pip install 'pycrcnn[server]'") from error
-    shape = arguments.input_shape and tuple(map(int, arguments.input_shape.split(",")))
+    given = arguments.input_shape and tuple(map(int, arguments.input_shape.split(",")))
     model = models.load(arguments.model) if arguments.model in models.names() else arguments.model
-    described = describe(model, shape, arguments.architecture)
+    described = describe(model, given, arguments.architecture)
     shape = tuple(described.network.input_shape)
     calibration = arguments.calibration and read_array(arguments.calibration)
-    last = len(described.layers) - 1
+    last = len(described.layers) - len(described.client_head) - 1
+    features = [int(index) for index in arguments.features.split(",") if index]
+    if any(not 0 <= index < last for index in features):
+        raise InvalidValueError(f"--features: numbers of layers from 0 to {last - 1} are needed")
     programs = []
     for layout in arguments.layouts.split(","):
-        for index in [*map(int, filter(None, arguments.features.split(","))), last]:
-            layers = list(described.layers[: index + 1])
+        for index in [*features, last]:
+            layers = list(described.layers[: index + 1] if index < last else described.layers)
             programs.append((compile(layers, shape, layout=layout, calibration=calibration), index))
     target = publish(
         arguments.models,
         arguments.name or Path(arguments.model).stem,
         programs,
         description=arguments.description,
+        pixels=Pixels(model.scale, model.offset) if isinstance(model, models.Model) else None,
         classes=[name for name in arguments.classes.split(",") if name],
-        layers=layer_entries(described.layers[: last + 1 - len(described.client_head)], shape),
+        layers=layer_entries(described.layers[: last + 1], shape),
     )
     print(target)
     return 0

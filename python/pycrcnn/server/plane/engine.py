@@ -58,4 +58,4 @@ class InProcessEngine:
 def reply_of(program: Program, images: EncryptedImages, keys: EvaluationKeys, flooding: float) -> Answer:
     """What leaves the service for one run: re-randomised, so that it tells nothing of the weights but the answer."""
     answer = program.run(images, keys)
-    return program.rerandomize(answer, keys, None if program.layout == "per-value" else flooding)
+    return program.rerandomize(answer, keys, None if program.scheme == "bfv" else flooding)
