@@ -25,6 +25,7 @@ class Served:
         *options: str,
         before: tuple[str, ...] = (),
         command: tuple[str, ...] = ("-m", "pycrcnn.cli", "serve", "--port", "0"),
+        verify: Any = True,
         **environment: str,
     ) -> None:
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", **environment}
@@ -33,7 +34,7 @@ class Served:
         self.url = self._url()
         self.host, port = self.url.split("//")[1].split(":")
         self.port = int(port)
-        self.http: Any = httpx2.Client(base_url=self.url, timeout=60)
+        self.http: Any = httpx2.Client(base_url=self.url, timeout=60, verify=verify)
         self._ready()
 
     def errors(self) -> str:

@@ -191,6 +191,21 @@ def test_the_room_for_jobs_is_bounded_and_comes_back(models: Path, tmp_path: Pat
         problem(create(user, user.encrypted().to_bytes()), 507, "insufficient-storage")
 
 
+def test_a_result_that_was_cut_off_is_computed_again(models: Path, tmp_path: Path) -> None:
+    with service(models, tmp_path) as http:
+        user = User.of(http)
+        body = user.encrypted().to_bytes()
+        job = create(user, body, "a key").json()["id"]
+        finished(http, job)
+    result = tmp_path / "jobs" / job / "result"
+    result.write_bytes(result.read_bytes()[:-1])
+    with service(models, tmp_path) as http:
+        user.http = http
+        problem(http.get(f"/v1/jobs/{job}"), 404, "not-found")
+        assert create(user, body, "a key").json()["id"] == job
+        assert finished(http, job)["status"] == "done"
+
+
 def test_damaged_jobs_are_dropped(models: Path, tmp_path: Path) -> None:
     for name, content in (("a", None), ("b", b"{"), ("c", json.dumps({"order": {}}).encode())):
         (tmp_path / "jobs" / name).mkdir(parents=True)

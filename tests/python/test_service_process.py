@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -198,6 +200,17 @@ def test_uvicorn_serves_the_same(models: Path, tmp_path: Path) -> None:
     with Served("--models", str(models), "--state", str(tmp_path), "--server", "uvicorn") as process:
         assert User.of(process.http).predict().status_code == 200
         assert process.stop() in (0, -signal.SIGTERM)  # it stops first, then dies of the signal
+
+
+def test_tls(models: Path, tmp_path: Path) -> None:
+    certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*request, *names], check=True, capture_output=True)
+    options = ("--tls-certificate", certificate, "--tls-key", key, "--models", str(models), "--state", str(tmp_path))
+    with Served(*options, verify=ssl.create_default_context(cafile=certificate)) as process:
+        assert process.url.startswith("https://")
+        assert User.of(process.http).predict().status_code == 200
 
 
 def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path) -> None:

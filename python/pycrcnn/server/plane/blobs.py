@@ -46,8 +46,15 @@ def full_disk_refused() -> Iterator[None]:
         raise Refusal("insufficient-storage", "the service's disk is full; come back later", 60.0) from None
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a file so that after a crash there is the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+    data : bytes
+    sync : bool
+        Whether this holds after a power failure too, which costs milliseconds, or only after a crash of the process.
 
     Raises
     ------
@@ -59,9 +66,12 @@ def write_durably(path: Path, data: bytes) -> None:
         try:
             with temporary.open("wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
+            if not sync:
+                return
             directory = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)

@@ -60,12 +60,18 @@ class Job:
     expires: float
     status: Status = "queued"
     error: dict[str, str] | None = None
+    #: seconds that it waited and was evaluated
+    queued: float = 0.0
+    evaluated: float = 0.0
+    #: bytes of the result
+    size: int = 0
     progress: float = 0.0
+    durable: bool = True
     finished: Future[bytes] = field(default_factory=Future, repr=False)
 
     def document(self) -> bytes:
         """What is written down of it."""
-        kept = ("id", "fingerprint", "created", "expires", "status", "error")
+        kept = ("id", "fingerprint", "created", "expires", "status", "error", "queued", "evaluated", "size")
         return json.dumps(
             {"order": dataclasses.asdict(self.order), **{name: getattr(self, name) for name in kept}}
         ).encode()
@@ -133,6 +139,8 @@ class Jobs:
     def _restore(self, path: Path) -> None:
         try:
             job = Job.read((path / "job.json").read_bytes())
+            if job.status == "done" and (path / "result").stat().st_size != job.size:
+                raise ValueError("the result was cut off")
         except (OSError, ValueError, TypeError, KeyError):
             _LOGGER.warning("job %s is damaged and is dropped", path.name)
             shutil.rmtree(path, ignore_errors=True)
@@ -160,8 +168,18 @@ class Jobs:
         text = json.dumps([order.owner, order.keys, idempotency_key]).encode()
         return hmac.new(self._secret, text, "sha256").hexdigest()[:32]
 
-    def submit(self, order: Order, images: EncryptedImages, idempotency_key: str | None = None) -> Job:
+    def submit(
+        self, order: Order, images: EncryptedImages, idempotency_key: str | None = None, *, durable: bool = True
+    ) -> Job:
         """Keep an order and queue it, or find the job that the same idempotency key and order began.
+
+        Parameters
+        ----------
+        order : Order
+        images : EncryptedImages
+        idempotency_key : str, optional
+        durable : bool
+            Whether it outlives a power failure, and not only a crash: not where the client waits for the answer.
 
         Raises
         ------
@@ -186,7 +204,7 @@ class Jobs:
             if sum(self._bytes.values()) + len(data) > self._most_bytes:
                 raise Refusal("insufficient-storage", "the room for jobs is used up; come back later", 60.0)
             now = time.time()
-            job = Job(identity, order, fingerprint, now, now + self._lifetime)
+            job = Job(identity, order, fingerprint, now, now + self._lifetime, durable=durable)
             self._write_new(job, data)
             self._jobs[identity] = job
             self._bytes[identity] = len(data)
@@ -198,8 +216,8 @@ class Jobs:
         try:
             with full_disk_refused():
                 new.mkdir(mode=0o700)
-                write_durably(new / "request", data)
-                write_durably(new / "job.json", job.document())
+                write_durably(new / "request", data, sync=job.durable)
+                write_durably(new / "job.json", job.document(), sync=job.durable)
                 new.rename(self._directory / job.id)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
@@ -226,14 +244,17 @@ class Jobs:
                 return
             job.status = "running"
         start = time.perf_counter()
+        job.queued = max(0.0, time.time() - job.created)
         try:
             data = (self._directory / job.id / "request").read_bytes()
             images = EncryptedImages.from_bytes(data)
             answer = self._engine.evaluate(job.order.program, job.order.keys, images, threads, progress).to_bytes()
-            self._done(job.order, time.perf_counter() - start)
+            job.evaluated = time.perf_counter() - start
+            self._done(job.order, job.evaluated)
             with self._lock:
                 progress(1.0)
-                write_durably(self._directory / job.id / "result", answer)
+                write_durably(self._directory / job.id / "result", answer, sync=job.durable)
+                job.size = len(answer)
                 self._end(job, "done")
             job.finished.set_result(answer)
         except _CancelledError:
@@ -265,7 +286,7 @@ class Jobs:
 
     def _end(self, job: Job, status: Status) -> None:
         job.status = status
-        write_durably(self._directory / job.id / "job.json", job.document())
+        write_durably(self._directory / job.id / "job.json", job.document(), sync=job.durable)
         (self._directory / job.id / "request").unlink(missing_ok=True)
         self._weigh(job)
 

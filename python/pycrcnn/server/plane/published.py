@@ -108,7 +108,7 @@ def read_published(path: Path, flooding: float) -> tuple[ModelEntry, list[Shelve
             raise FormatError(f"{path / 'model.json'} is not JSON: {error}") from None
     try:
         return _entry(document, directory, flooding)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise FormatError(f"{path}: it does not describe a model ({type(error).__name__}: {error})") from error
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
+from pycrcnn.program import Answer
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.problems import documented
 from pycrcnn.server.routes.context import BodiesOf, MetricsOf, ModelName, Owner, Plane
@@ -64,19 +66,22 @@ async def predict(
         phases = {"read": time.perf_counter() - received}
         try:
             if idempotency_key is not None:
-                job = await asyncio.to_thread(plane.jobs.submit, question.order, question.images, idempotency_key)
+                submit = functools.partial(plane.jobs.submit, durable=False)
+                job = await asyncio.to_thread(submit, question.order, question.images, idempotency_key)
                 if job.status != "done":
                     await asyncio.shield(asyncio.wrap_future(job.finished))
-                found = await asyncio.to_thread(plane.jobs.result, job.id, question.order.owner)
-                return answered(found, question.binary)
-            prediction = await asyncio.wrap_future(plane.predict(question.order, question.images))
+                found: Answer | bytes = await asyncio.to_thread(plane.jobs.result, job.id, question.order.owner)
+                phases |= {"queue": job.queued, "evaluate": job.evaluated}
+            else:
+                prediction = await asyncio.wrap_future(plane.predict(question.order, question.images))
+                found = prediction.answer
+                phases |= {"queue": prediction.queued, "evaluate": prediction.evaluated}
         except asyncio.CancelledError:
             if plane.accepting:
                 raise  # the client has gone
             raise Refusal("unavailable", "the service is being stopped; send the request again", 5.0) from None
-        phases |= {"queue": prediction.queued, "evaluate": prediction.evaluated}
         start = time.perf_counter()
-        response = answered(prediction.answer, question.binary)
+        response = answered(found, question.binary)
         phases["write"] = time.perf_counter() - start
     for phase, seconds in phases.items():
         metrics.phases.labels(phase).observe(seconds)
