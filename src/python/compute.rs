@@ -5,7 +5,7 @@ use pyo3::types::PyBytes;
 
 use super::context::Context;
 use super::values::Ciphertext;
-use super::work;
+use super::{arguments, work};
 use crate::protocol::compute;
 
 /// A request of PyCrCNN's REST service: parsed, its ciphertexts not read yet.
@@ -19,7 +19,12 @@ impl ComputeRequest {
     /// A request of at most `most` ciphertexts from its JSON, plain or in a JSON string.
     #[staticmethod]
     #[pyo3(signature = (body, most, threads=0))]
-    fn from_bytes(py: Python<'_>, body: &[u8], most: usize, threads: usize) -> PyResult<Self> {
+    fn from_bytes(
+        py: Python<'_>,
+        body: &[u8],
+        #[pyo3(from_py_with = arguments::count)] most: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
         Ok(Self { inner: work::run(py, threads, |_| compute::ComputeRequest::read(body, most))? })
     }
 
@@ -47,8 +52,8 @@ impl ComputeRequest {
         &self,
         py: Python<'_>,
         context: &Context,
-        limit: u64,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::count)] limit: u64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<(Vec<Ciphertext>, ReplyHeader)> {
         let read = work::run(py, threads, |_| self.inner.ciphertexts(&context.inner, limit))?;
         Ok((read.ciphertexts.into_iter().map(Ciphertext::from).collect(), ReplyHeader { inner: read.header }))
@@ -76,9 +81,9 @@ impl ReplyHeader {
 pub fn compute_reply<'py>(
     py: Python<'py>,
     ciphertexts: Vec<PyRef<'py, Ciphertext>>,
-    shape: Vec<usize>,
+    #[pyo3(from_py_with = arguments::count)] shape: Vec<usize>,
     header: &ReplyHeader,
-    threads: usize,
+    #[pyo3(from_py_with = arguments::threads)] threads: usize,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let shared: Vec<_> = ciphertexts.iter().map(|ciphertext| ciphertext.inner.clone()).collect();
     let borrowed: Vec<_> = shared.iter().map(|ciphertext| &**ciphertext).collect();

@@ -6,11 +6,10 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use super::arguments;
 use super::client::Client;
 use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
-use super::work;
+use super::{arguments, work};
 use crate::client;
 use crate::error::{Error, Result};
 use crate::plan::envelope::Identity;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::work;
+use super::{arguments, work};
 use crate::client::http;
 use crate::error::Error;
 
@@ -21,7 +21,13 @@ impl Http {
     /// Prepares requests; nothing is sent yet.
     #[new]
     #[pyo3(signature = (url, api_key=None, roots=None, timeout=60.0, retries=5))]
-    fn new(url: String, api_key: Option<String>, roots: Option<&[u8]>, timeout: f64, retries: u32) -> PyResult<Self> {
+    fn new(
+        url: String,
+        api_key: Option<String>,
+        roots: Option<&[u8]>,
+        timeout: f64,
+        #[pyo3(from_py_with = arguments::count)] retries: u32,
+    ) -> PyResult<Self> {
         let invalid = |_| Error::InvalidArgument {
             name: "timeout",
             reason: format!("{timeout}; give a number of seconds above zero"),
@@ -45,7 +51,7 @@ impl Http {
         py: Python<'py>,
         method: &str,
         path: String,
-        limit: u64,
+        #[pyo3(from_py_with = arguments::count)] limit: u64,
         body: Option<&[u8]>,
         content_type: &str,
         idempotency_key: Option<String>,
