@@ -110,7 +110,7 @@ impl Evaluator {
             table.kernels().inner_products([out0, out1], &digits, &keys);
         }
 
-        let mut switched = Ciphertext::zero(&self.context, 2, primes, form, scale);
+        let mut switched = Ciphertext::stale(&self.context, 2, primes, form, scale);
         let mut remainder = Residues::stale(degree);
         for (part, (product, addend)) in products.iter_mut().zip(addends).enumerate() {
             let (product, last) = product.split_at_mut(primes * degree);

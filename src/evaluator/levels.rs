@@ -142,7 +142,7 @@ impl Evaluator {
             Scheme::Bfv => a.scale(),
             Scheme::Ckks => a.scale() / self.context.modulus(left).value() as f64,
         };
-        let mut quotient = Ciphertext::zero(&self.context, a.size(), left, a.form(), scale);
+        let mut quotient = Ciphertext::stale(&self.context, a.size(), left, a.form(), scale);
         let mut remainder = Residues::stale(self.context.degree());
         for i in 0..a.size() {
             let mut last = Residues::from_slice(a.residues(i, left));

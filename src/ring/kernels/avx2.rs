@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::vector_kernels;
+use super::vector::{MOST_ROWS, STRETCH, vector_kernels};
 use crate::ring::backend::avx2::{Arithmetic, Modulus50, load, store, to_double};
 
 vector_kernels!("avx2,fma", Modulus50, __m256i, 4);
@@ -10,7 +10,7 @@ vector_kernels!("avx2,fma", Modulus50, __m256i, 4);
 /// How many products in (-q, q) are added to a centred sum: it stays below 2^53.
 const LAZY_PRODUCTS: usize = 7;
 
-/// The inner products of the 8 residues from index `at` on.
+/// The inner products of the 8 residues from index `at` on, added to what `out0` and `out1` hold where they `resume`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn inner_product_pair(
@@ -19,10 +19,15 @@ fn inner_product_pair(
     digits: &[&[u64]],
     keys: &[[&[u64]; 2]],
     at: usize,
+    resume: bool,
 ) {
     let m = Arithmetic::new(q);
     let zero = _mm256_setzero_pd();
     let (mut a0, mut b0, mut a1, mut b1) = (zero, zero, zero, zero);
+    if resume {
+        let centered = |(a, b)| (m.center(to_double(a)), m.center(to_double(b)));
+        ((a0, b0), (a1, b1)) = (centered(load_pair(out0, 0)), centered(load_pair(out1, 0)));
+    }
     let add_product = |sum, d, k| _mm256_add_pd(sum, m.mul_double(to_double(d), to_double(k)));
     for (digits, keys) in digits.chunks(LAZY_PRODUCTS).zip(keys.chunks(LAZY_PRODUCTS)) {
         for (d, [k0, k1]) in digits.iter().zip(keys) {

@@ -2,12 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::vector_kernels;
+use super::vector::{MOST_ROWS, STRETCH, vector_kernels};
 use crate::ring::backend::ifma::{Accumulator, Arithmetic, Modulus52, load, store};
 
 vector_kernels!("avx512f,avx512ifma", Modulus52, __m512i, 8);
 
-/// The inner products of the 16 residues from index `at` on: two vectors, so that the multiply-adds
+/// The inner products of the 16 residues from index `at` on, added to what `out0` and `out1` hold where they `resume`:
+/// two vectors, so that the multiply-adds
 /// form eight independent chains.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -17,10 +18,14 @@ fn inner_product_pair(
     digits: &[&[u64]],
     keys: &[[&[u64]; 2]],
     at: usize,
+    resume: bool,
 ) {
     let (m, group) = (Arithmetic::new(q), q.lazy_products());
     let zero = _mm512_setzero_si512();
     let (mut a0, mut b0, mut a1, mut b1) = (zero, zero, zero, zero);
+    if resume {
+        ((a0, b0), (a1, b1)) = (load_pair(out0, 0), load_pair(out1, 0));
+    }
     for (digits, keys) in digits.chunks(group).zip(keys.chunks(group)) {
         let (mut wide_a0, mut wide_b0) = (Accumulator::new(a0), Accumulator::new(b0));
         let (mut wide_a1, mut wide_b1) = (Accumulator::new(a1), Accumulator::new(b1));

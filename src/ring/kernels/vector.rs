@@ -4,6 +4,12 @@
 //! instruction set. It expects `Arithmetic`, `load` and `store` of that backend in scope, and gives
 //! each kernel the name and the arguments of its portable oracle.
 
+/// How many digits, each with two key rows, an inner product reads side by side.
+pub(super) const MOST_ROWS: usize = 3;
+
+/// The residues of a stretch, for which partial sums stay in the L1 cache.
+pub(super) const STRETCH: usize = 1024;
+
 macro_rules! vector_kernels {
     ($features:literal, $modulus:ty, $vector:ty, $lanes:literal) => {
         /// Replaces each element of `out` by f(it, those of the inputs), a vector at a time.
@@ -168,6 +174,9 @@ macro_rules! vector_kernels {
 
         /// See [`Kernels::inner_products`](super::Kernels::inner_products): blocks of two vectors, the
         /// last one padded with zeros.
+        ///
+        /// Rows of a power of two of bytes share their places in the caches, so that many of them read side by side
+        /// drive each other out before they are used. Stretch by stretch, a few rows are read at a time.
         #[target_feature(enable = $features)]
         pub(super) fn inner_products(
             q: &$modulus,
@@ -178,8 +187,18 @@ macro_rules! vector_kernels {
             const PAIR: usize = 2 * $lanes;
             let (out0, tail0) = out0.as_chunks_mut::<PAIR>();
             let (out1, tail1) = out1.as_chunks_mut::<PAIR>();
-            for (i, (out0, out1)) in out0.iter_mut().zip(out1).enumerate() {
-                inner_product_pair(q, [out0, out1], digits, keys, PAIR * i);
+            let rows = digits.len().div_ceil(digits.len().div_ceil(MOST_ROWS).max(1)).max(1);
+            let stretches = out0.chunks_mut(STRETCH / PAIR).zip(out1.chunks_mut(STRETCH / PAIR));
+            for (at, (out0, out1)) in stretches.enumerate() {
+                for (chunk, (digits, keys)) in digits.chunks(rows).zip(keys.chunks(rows)).enumerate() {
+                    for (i, (out0, out1)) in out0.iter_mut().zip(out1.iter_mut()).enumerate() {
+                        inner_product_pair(q, [out0, out1], digits, keys, STRETCH * at + PAIR * i, chunk > 0);
+                    }
+                }
+                if digits.is_empty() {
+                    out0.as_flattened_mut().fill(0);
+                    out1.as_flattened_mut().fill(0);
+                }
             }
             if !tail0.is_empty() {
                 let padded = |x: &[u64]| {
@@ -193,7 +212,7 @@ macro_rules! vector_kernels {
                 let digits: Vec<_> = digits.iter().map(|d| &d[..]).collect();
                 let keys: Vec<_> = keys.iter().map(|[k0, k1]| [&k0[..], &k1[..]]).collect();
                 let (mut out0, mut out1) = ([0; PAIR], [0; PAIR]);
-                inner_product_pair(q, [&mut out0, &mut out1], &digits, &keys, 0);
+                inner_product_pair(q, [&mut out0, &mut out1], &digits, &keys, 0, false);
                 tail0.copy_from_slice(&out0[..tail0.len()]);
                 tail1.copy_from_slice(&out1[..tail1.len()]);
             }

@@ -3,9 +3,10 @@
 //! Levels run two at a time on vectors of eight, down to blocks of 16, whose last four levels run in
 //! registers. Large transforms go depth first, so that the lower levels find their data in cache.
 //!
-//! Forward values stay in `[0, 4q)`. Below 2^46 they are not reduced at all: each of at most 17
-//! levels adds at most 2q, which keeps them below 2^52, and only the low 52 bits of a lane count.
-//! Inverse values stay in `[0, 2q)`.
+//! Each forward level adds at most 2q to a value. From 2^49 on it is reduced at every level, so that it stays in
+//! `[0, 4q)`. Below 2^49 two levels take it from `[0, 4q)` to `[0, 8q)`, within 52 bits, and it is reduced at every
+//! second level only. Below 2^46 it is not reduced at all: at most 17 levels keep it below 2^52. Where not every level
+//! reduces, only the low 52 bits of a lane count. Inverse values stay in `[0, 2q)`.
 
 use std::arch::x86_64::*;
 
@@ -14,6 +15,12 @@ use crate::ring::backend::ifma::{Arithmetic, Lanes, Modulus52, broadcast, compan
 
 /// Transforms up to this size (16 KiB) run level by level, larger ones depth first.
 const CACHED: usize = 2048;
+
+/// At which forward levels values are reduced (see above).
+type Reduction = u8;
+const EVERY_LEVEL: Reduction = 0;
+const EVERY_SECOND_LEVEL: Reduction = 1;
+const NO_LEVEL: Reduction = 2;
 
 /// A constant with its companion.
 type Factor = (u64, u64);
@@ -125,14 +132,23 @@ fn quarters(block: &mut [u64]) -> impl Iterator<Item = [&mut Lanes; 4]> {
 /// (x, y) to (x + w y, x - w y).
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_butterfly<const LAZY: bool>(m: &Arithmetic, x: &mut __m512i, y: &mut __m512i, w: (__m512i, __m512i)) {
-    let (u, v) = if LAZY {
-        (*x, m.mul_constant_unmasked(*y, w))
-    } else {
+fn forward_butterfly<const R: Reduction>(m: &Arithmetic, x: &mut __m512i, y: &mut __m512i, w: (__m512i, __m512i)) {
+    let (u, v) = if R == EVERY_LEVEL {
         (subtract_once(*x, m.twice_q), m.mul_constant_lazy(*y, w))
+    } else {
+        (*x, m.mul_constant_unmasked(*y, w))
     };
     *x = _mm512_add_epi64(u, v);
     *y = _mm512_sub_epi64(_mm512_add_epi64(u, m.twice_q), v);
+}
+
+/// What is not multiplied at the first of two levels, from `[0, 8q)` modulo 2^52 to `[0, 4q)`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn settle<const R: Reduction>(m: &Arithmetic, x: &mut __m512i) {
+    if R == EVERY_SECOND_LEVEL {
+        *x = subtract_once(_mm512_and_si512(*x, m.mask), _mm512_slli_epi64::<1>(m.twice_q));
+    }
 }
 
 /// (x, y) to (x + y, w (x - y)).
@@ -161,50 +177,51 @@ impl Constants {
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
     pub(super) fn forward(&self, x: &mut [u64]) {
         let m = Arithmetic::new(&self.modulus);
-        if self.modulus.value() < 1 << 46 {
-            self.forward_node::<true>(&m, x, 1);
-        } else {
-            self.forward_node::<false>(&m, x, 1);
+        match self.modulus.value() {
+            q if q < 1 << 46 => self.forward_node::<NO_LEVEL>(&m, x, 1),
+            q if q < 1 << 49 => self.forward_node::<EVERY_SECOND_LEVEL>(&m, x, 1),
+            _ => self.forward_node::<EVERY_LEVEL>(&m, x, 1),
         }
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-    fn forward_node<const LAZY: bool>(&self, m: &Arithmetic, x: &mut [u64], node: usize) {
+    fn forward_node<const R: Reduction>(&self, m: &Arithmetic, x: &mut [u64], node: usize) {
         if x.len() > CACHED {
-            self.forward_two_levels::<LAZY>(m, x, node);
+            self.forward_two_levels::<R>(m, x, node);
             let quarter = x.len() / 4;
             for (i, part) in x.chunks_exact_mut(quarter).enumerate() {
-                self.forward_node::<LAZY>(m, part, 4 * node + i);
+                self.forward_node::<R>(m, part, 4 * node + i);
             }
             return;
         }
         let mut size = x.len();
         if size.trailing_zeros() % 2 == 1 {
-            self.forward_level::<LAZY>(m, x, node);
+            self.forward_level::<R>(m, x, node);
             size /= 2;
         }
         while size > 16 {
             let first = node * (x.len() / size);
             for (i, block) in x.chunks_exact_mut(size).enumerate() {
-                self.forward_two_levels::<LAZY>(m, block, first + i);
+                self.forward_two_levels::<R>(m, block, first + i);
             }
             size /= 4;
         }
         let first = (node * (x.len() / 16)) - self.forward.leaves.len();
         let (blocks, _) = x.as_chunks_mut::<16>();
         for (block, leaf) in blocks.iter_mut().zip(&self.forward.leaves[first..]) {
-            forward_leaf::<LAZY>(m, block, leaf);
+            forward_leaf::<R>(m, block, leaf);
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-    fn forward_level<const LAZY: bool>(&self, m: &Arithmetic, block: &mut [u64], node: usize) {
+    fn forward_level<const R: Reduction>(&self, m: &Arithmetic, block: &mut [u64], node: usize) {
         let w = self.forward.node(node);
         let (low, high) = halves(block);
         for (low, high) in low.iter_mut().zip(high) {
             let (mut a, mut b) = (load(low), load(high));
-            forward_butterfly::<LAZY>(m, &mut a, &mut b, w);
+            settle::<R>(m, &mut a);
+            forward_butterfly::<R>(m, &mut a, &mut b, w);
             store(low, a);
             store(high, b);
         }
@@ -212,14 +229,16 @@ impl Constants {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-    fn forward_two_levels<const LAZY: bool>(&self, m: &Arithmetic, block: &mut [u64], node: usize) {
+    fn forward_two_levels<const R: Reduction>(&self, m: &Arithmetic, block: &mut [u64], node: usize) {
         let (w, left, right) = (self.forward.node(node), self.forward.node(2 * node), self.forward.node(2 * node + 1));
         for [p0, p1, p2, p3] in quarters(block) {
             let (mut a, mut b, mut c, mut d) = (load(p0), load(p1), load(p2), load(p3));
-            forward_butterfly::<LAZY>(m, &mut a, &mut c, w);
-            forward_butterfly::<LAZY>(m, &mut b, &mut d, w);
-            forward_butterfly::<LAZY>(m, &mut a, &mut b, left);
-            forward_butterfly::<LAZY>(m, &mut c, &mut d, right);
+            settle::<R>(m, &mut a);
+            settle::<R>(m, &mut b);
+            forward_butterfly::<R>(m, &mut a, &mut c, w);
+            forward_butterfly::<R>(m, &mut b, &mut d, w);
+            forward_butterfly::<R>(m, &mut a, &mut b, left);
+            forward_butterfly::<R>(m, &mut c, &mut d, right);
             store(p0, a);
             store(p1, b);
             store(p2, c);
@@ -352,17 +371,19 @@ fn last_butterfly(
 /// The last four levels of the forward transform on one block, with the final reduction.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn forward_leaf<const LAZY: bool>(m: &Arithmetic, block: &mut [u64; 16], leaf: &Leaf) {
+fn forward_leaf<const R: Reduction>(m: &Arithmetic, block: &mut [u64; 16], leaf: &Leaf) {
     let ([p, q], _) = block.as_chunks_mut::<8>() else { return };
     let (mut a, mut b) = (load(p), load(q)); // 0..8, 8..16
-    forward_butterfly::<LAZY>(m, &mut a, &mut b, splat(leaf.one.into()));
+    settle::<R>(m, &mut a);
+    forward_butterfly::<R>(m, &mut a, &mut b, splat(leaf.one.into()));
     let (mut c, mut d) = (_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xee>(a, b)); // 0..4 8..12, 4..8 12..16
-    forward_butterfly::<LAZY>(m, &mut c, &mut d, spread_two(&leaf.two));
+    forward_butterfly::<R>(m, &mut c, &mut d, spread_two(&leaf.two));
     let (mut a, mut b) = exchange_pairs(c, d); // 0 1 4 5 8 9 12 13, 2 3 6 7 10 11 14 15
-    forward_butterfly::<LAZY>(m, &mut a, &mut b, spread_four(&leaf.four));
+    settle::<R>(m, &mut a);
+    forward_butterfly::<R>(m, &mut a, &mut b, spread_four(&leaf.four));
     let (mut c, mut d) = (_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)); // even, odd
-    forward_butterfly::<LAZY>(m, &mut c, &mut d, (load(&leaf.eight[0]), load(&leaf.eight[1])));
-    let reduced = |x| if LAZY { subtract_once(m.reduce_word_lazy(x), m.q) } else { m.finish(x) };
+    forward_butterfly::<R>(m, &mut c, &mut d, (load(&leaf.eight[0]), load(&leaf.eight[1])));
+    let reduced = |x| if R == EVERY_LEVEL { m.finish(x) } else { subtract_once(m.reduce_word_lazy(x), m.q) };
     let (even, odd) = (reduced(c), reduced(d));
     store(p, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), odd));
     store(q, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd));
