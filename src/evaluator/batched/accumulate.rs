@@ -52,9 +52,19 @@ pub(super) enum Products {
     Whole(Vec<u32>),
     /// the residue is split as high 2^32 + low, low in `[-2^31, 2^31)`: two multiplications, two sums
     Halves(Vec<u32>),
+    /// weights, residues and sums are whole numbers below 2^53: one multiply-add in double precision. Reductions as
+    /// above, and the weights, `[tap][row]`
+    Doubles(Vec<u32>, Vec<f64>),
 }
 
 impl Products {
+    /// The numbers of taps after which sums are reduced.
+    pub fn ends(&self) -> &[u32] {
+        match self {
+            Products::Whole(ends) | Products::Halves(ends) | Products::Doubles(ends, _) => ends,
+        }
+    }
+
     /// Fewer products than this between reductions, and halves are faster.
     const WORTHWHILE: usize = 4;
 
@@ -63,25 +73,36 @@ impl Products {
 
     /// One multiplication where the sizes of weights and prime allow it.
     pub fn choose(block: Block<'_>, prime: &Prime) -> Self {
-        match reductions(block, prime.magnitude(), prime) {
+        match reductions(block, prime.magnitude(), prime, i64::MAX as u64) {
             Some(ends) if block.taps.len() >= Self::WORTHWHILE * (ends.len() - 1) => Products::Whole(ends),
+            _ => Self::halves(block, prime),
+        }
+    }
+
+    /// One multiply-add in double precision where the sizes of weights and prime allow it.
+    pub fn doubles(block: Block<'_>, prime: &Prime) -> Self {
+        let fits = prime.value < Prime::SQUARE_LIMIT;
+        match reductions(block, prime.magnitude(), prime, 1 << 53).filter(|_| fits) {
+            Some(ends) if block.taps.len() >= Self::WORTHWHILE * (ends.len() - 1) => {
+                Products::Doubles(ends, block.weights.iter().map(|&weight| weight as f64).collect())
+            }
             _ => Self::halves(block, prime),
         }
     }
 
     /// Two multiplications.
     pub fn halves(block: Block<'_>, prime: &Prime) -> Self {
-        let ends = reductions(block, Self::HALF, prime);
+        let ends = reductions(block, Self::HALF, prime, i64::MAX as u64);
         // (2^63 - 2^61) / 2^31 > MAX_WEIGHT
         Products::Halves(ends.expect("a product of a weight and half a residue fits 64 bits"))
     }
 }
 
 /// The numbers of taps after which sums of weights times integers up to `magnitude` are to be
-/// reduced so that no partial sum reaches 2^63, given that one starts with an integer below q in
+/// reduced so that no partial sum exceeds `limit`, given that one starts with an integer below q in
 /// absolute value. `None` where a single product is too large.
-fn reductions(block: Block<'_>, magnitude: u64, prime: &Prime) -> Option<Vec<u32>> {
-    let budget = (i64::MAX as u64 - prime.modulus.value()) / magnitude;
+fn reductions(block: Block<'_>, magnitude: u64, prime: &Prime, limit: u64) -> Option<Vec<u32>> {
+    let budget = limit.checked_sub(prime.modulus.value())? / magnitude;
     let mut ends = Vec::new();
     let mut used = vec![0u64; block.rows.len()];
     for (tap, weights) in block.weights.chunks_exact(block.rows.len()).enumerate() {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::accumulate::Prime;
+use super::accumulate::{Prime, Products};
 use super::kernel::{TILE, Tile};
 use super::matrix::Block;
 
@@ -45,6 +45,15 @@ impl Reduction {
     #[inline]
     fn reduce(self, x: __m256i) -> __m256i {
         self.subtract(x, _mm256_mul_pd(to_double(x), self.inverse))
+    }
+
+    /// A whole number up to 2^53 to [-0.51 q, 0.51 q]: the quotient is below 2^33, and the difference is exact.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    fn reduce_double(self, x: __m256d) -> __m256d {
+        let quotient =
+            _mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_pd(x, self.inverse));
+        _mm256_fnmadd_pd(quotient, self.q_double, x)
     }
 
     /// high 2^32 + low to [-0.51 q, 0.51 q].
@@ -136,29 +145,105 @@ pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
     }
 }
 
+/// See [`kernel::store`](super::kernel::store), and the AVX-512 version for why results go past the cache.
+#[target_feature(enable = "avx2")]
+pub fn store(prime: &Prime, tile: &Tile, residues: &mut [u64]) {
+    assert_eq!(residues.len(), TILE);
+    let (q, zero) = (_mm256_set1_epi64x(prime.value), _mm256_setzero_si256());
+    let aligned = residues.as_ptr().cast::<__m256i>().is_aligned();
+    for (x, lanes) in residues.chunks_exact_mut(LANES).enumerate() {
+        let balanced = read(tile, x);
+        let negative = _mm256_cmpgt_epi64(zero, balanced);
+        let reduced = _mm256_add_epi64(balanced, _mm256_and_si256(negative, q));
+        let place = lanes.as_mut_ptr().cast();
+        if aligned {
+            // SAFETY: the chunk holds LANES words and is aligned, as the first one is and each is 32 bytes long.
+            unsafe { _mm256_stream_si256(place, reduced) };
+        } else {
+            // SAFETY: the chunk holds LANES words; the store needs no alignment.
+            unsafe { _mm256_storeu_si256(place, reduced) };
+        }
+    }
+}
+
 /// See [`kernel::affine`](super::kernel::affine).
 #[target_feature(enable = "avx2,fma")]
 pub fn affine(
     prime: &Prime,
     block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    out: &mut [Tile],
+    at: &[u32],
+) {
+    if let Products::Doubles(ends, weights) = products {
+        return match block.rows.len() {
+            1 => doubles::<1, 8>(prime, block.taps, weights, ends, panel, bias, out, at),
+            2 => doubles::<2, 4>(prime, block.taps, weights, ends, panel, bias, out, at),
+            3 => doubles::<3, 2>(prime, block.taps, weights, ends, panel, bias, out, at),
+            4 => doubles::<4, 2>(prime, block.taps, weights, ends, panel, bias, out, at),
+            _ => doubles::<5, 2>(prime, block.taps, weights, ends, panel, bias, out, at),
+        };
+    }
+    let ends = products.ends();
+    match block.rows.len() {
+        1 => halves::<1, 2>(prime, block, ends, panel, bias, out, at),
+        2 => halves::<2, 2>(prime, block, ends, panel, bias, out, at),
+        3 => halves::<3, 1>(prime, block, ends, panel, bias, out, at),
+        4 => halves::<4, 1>(prime, block, ends, panel, bias, out, at),
+        _ => halves::<5, 1>(prime, block, ends, panel, bias, out, at),
+    }
+}
+
+/// One multiply-add for each weight and residue, in double precision: R rows, W vectors of the tile at a time.
+#[target_feature(enable = "avx2,fma")]
+#[allow(clippy::too_many_arguments)]
+fn doubles<const R: usize, const W: usize>(
+    prime: &Prime,
+    taps: &[u32],
+    weights: &[f64],
     ends: &[u32],
     panel: &[Tile],
     bias: &[i64],
     out: &mut [Tile],
     at: &[u32],
 ) {
-    match block.rows.len() {
-        1 => rows::<1, 2>(prime, block, ends, panel, bias, out, at),
-        2 => rows::<2, 2>(prime, block, ends, panel, bias, out, at),
-        3 => rows::<3, 1>(prime, block, ends, panel, bias, out, at),
-        4 => rows::<4, 1>(prime, block, ends, panel, bias, out, at),
-        _ => rows::<5, 1>(prime, block, ends, panel, bias, out, at),
+    let (weights, rest) = weights.as_chunks::<R>();
+    assert!(weights.len() == taps.len() && rest.is_empty() && bias.len() == R && at.len() == R);
+    let reduction = Reduction::new(prime);
+    for x in (0..VECTORS).step_by(W) {
+        let mut sums: [[__m256d; W]; R] = std::array::from_fn(|o| [_mm256_set1_pd(bias[o] as f64); W]);
+        let mut start = 0;
+        for &end in ends {
+            let end = end as usize;
+            for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
+                let tile = &panel[tap as usize];
+                let values: [__m256d; W] = std::array::from_fn(|i| small_to_double(read(tile, x + i)));
+                for (sums, &weight) in sums.iter_mut().zip(weights) {
+                    let weight = _mm256_set1_pd(weight);
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum = _mm256_fmadd_pd(value, weight, *sum);
+                    }
+                }
+            }
+            for sum in sums.as_flattened_mut() {
+                *sum = reduction.reduce_double(*sum);
+            }
+            start = end;
+        }
+        for (sums, &at) in sums.into_iter().zip(at) {
+            for (i, sum) in sums.into_iter().enumerate() {
+                write(&mut out[at as usize], x + i, small_to_integer(sum));
+            }
+        }
     }
 }
 
-/// Sums of R rows, W vectors of the tile at a time: as many as the 16 registers hold.
+/// Two 32-bit products for each weight and residue: R rows, W vectors of the tile at a time, as many as the 16 registers
+/// hold.
 #[target_feature(enable = "avx2,fma")]
-fn rows<const R: usize, const W: usize>(
+fn halves<const R: usize, const W: usize>(
     prime: &Prime,
     block: Block<'_>,
     ends: &[u32],
@@ -227,16 +312,8 @@ pub fn square(
                 let product = reduction.multiply(a, b);
                 sum = _mm256_add_pd(sum, if i == j { product } else { _mm256_add_pd(product, product) });
             }
-            // Up to eight products: an integer below 2^53, and an exact quotient and remainder.
-            let quotient = _mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_pd(
-                sum,
-                reduction.inverse,
-            ));
-            write(
-                &mut output[k * output_stride],
-                x,
-                small_to_integer(_mm256_fnmadd_pd(quotient, reduction.q_double, sum)),
-            );
+            // Up to eight products: a whole number below 2^53.
+            write(&mut output[k * output_stride], x, small_to_integer(reduction.reduce_double(sum)));
         }
     }
 }

@@ -161,7 +161,9 @@ fn rows<const R: usize>(
     assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R && at.len() == R);
     match products {
         Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, out, at),
-        Products::Halves(ends) => halves::<R>(prime, block.taps, weights, ends, panel, bias, out, at),
+        Products::Halves(ends) | Products::Doubles(ends, _) => {
+            halves::<R>(prime, block.taps, weights, ends, panel, bias, out, at)
+        }
     }
 }
 

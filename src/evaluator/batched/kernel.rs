@@ -32,7 +32,8 @@ pub(super) fn serving(backend: Backend, prime: &Prime) -> Backend {
 pub(super) fn products(backend: Backend, block: Block<'_>, prime: &Prime) -> Products {
     match backend {
         Backend::Avx512Ifma => Products::choose(block, prime),
-        Backend::Portable | Backend::Avx2 => Products::halves(block, prime),
+        Backend::Avx2 => Products::doubles(block, prime),
+        Backend::Portable => Products::halves(block, prime),
     }
 }
 
@@ -77,6 +78,9 @@ pub(super) fn store(backend: Backend, prime: &Prime, tile: &Tile, residues: &mut
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this backend exists only where the CPU has the instructions.
         Backend::Avx512Ifma => unsafe { avx512::store(prime, tile, residues) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Avx2 => unsafe { avx2::store(prime, tile, residues) },
         _ => portable::store(prime, tile, residues),
     }
 }
@@ -96,16 +100,14 @@ pub(super) fn affine(
     out: &mut [Tile],
     at: &[u32],
 ) {
-    match (backend, products) {
+    match backend {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this backend exists only where the CPU has the instructions.
-        (Backend::Avx512Ifma, _) => unsafe { avx512::affine(prime, block, products, panel, bias, out, at) },
+        Backend::Avx512Ifma => unsafe { avx512::affine(prime, block, products, panel, bias, out, at) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Backend::Avx2, Products::Halves(ends)) => unsafe { avx2::affine(prime, block, ends, panel, bias, out, at) },
-        (_, Products::Whole(ends) | Products::Halves(ends)) => {
-            portable::affine(prime, block, ends, panel, bias, out, at)
-        }
+        Backend::Avx2 => unsafe { avx2::affine(prime, block, products, panel, bias, out, at) },
+        _ => portable::affine(prime, block, products.ends(), panel, bias, out, at),
     }
 }
 
