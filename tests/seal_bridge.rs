@@ -6,7 +6,7 @@ use pycrcnn::error::Error;
 use pycrcnn::ring::primes;
 use pycrcnn::scheme::{Ciphertext, Context, Form, Parameters, Plaintext};
 use pycrcnn::seal::SealSession;
-use pycrcnn::seal::bridge::galois_element;
+use pycrcnn::seal::keys::galois_element;
 
 const SCALE: f64 = (1u64 << 40) as f64;
 

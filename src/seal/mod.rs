@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`wire`] | the bytes that SEAL 4.0 saves and loads, read and written without SEAL |
 //! | [`blake2xb`] | the generator that expands SEAL's seeds |
+//! | [`keys`] | the keys that SEAL makes, and the Galois elements of rotations |
 //! | [`bridge`] | [`SealSession`](bridge::SealSession): SEAL's keys, encryption, decryption and evaluator on this crate's types |
 //!
 //! Bytes from outside pass through [`wire`] alone. SEAL's own loader, which was not written for hostile
@@ -13,6 +14,7 @@ pub mod blake2xb;
 pub mod bridge;
 mod evaluator;
 mod ffi;
+pub mod keys;
 mod oracle;
 pub mod wire;
 

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{BatchedProgram, FRESH_NOISE};
+use super::BatchedProgram;
+use super::choice::FRESH_NOISE;
 use crate::error::{Error, Result};
 use crate::network::AffineMap;
 use crate::plan::noise::Gaussian;
