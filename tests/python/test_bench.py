@@ -104,6 +104,18 @@ def test_batched(tmp_path):
     assert abs(result["accuracy"] - result["accuracy_clear"]) <= 1 - result["agreement"] + 1e-9
 
 
+def test_agreement(tmp_path):
+    rows = bench(tmp_path, "agreement", "--images", "8")
+    assert [row["layout"] for row in rows] == ["packed", "batched", "per-value"]
+    for row in rows:
+        assert set(row) >= {"name", "network", "scheme", "parameters", "security_bits", "accuracy", "accuracy_clear"}
+        assert (row["agreement"], row["agreement_images"]) == (1, 8)
+        assert 0 < row["rms_error"] < row["max_error"] <= row["predicted_error"] < row["largest_logit"]
+    assert rows[2]["encrypted_equal_simulated"]
+    (row,) = bench(tmp_path, "agreement", "--images", "1", "--network", "cifar", "--layout", "per-value")
+    assert "outgrown the plaintext modulus" in row["does_not_fit"]
+
+
 def test_kernels(tmp_path):
     rows = bench(tmp_path, "kernels")
     for row in rows:
@@ -142,6 +154,7 @@ def test_networks(name):
 
 def test_bad_arguments(capsys):
     assert cli.main(["bench", "batched", "--repeats", "0"]) == 2
+    assert cli.main(["bench", "agreement", "--images", "0"]) == 2
     assert cli.main(["bench", "batched", "--network", "resnet"]) == 1
     assert "choose one of 5layer, 6layer, cryptonets" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):

@@ -19,6 +19,7 @@ _BENCHES = {
     "latency": "one image, all of it in one ciphertext, CKKS or BFV",
     "batched": "as many images as a ciphertext has slots, CKKS",
     "service": "the service and its clients on loopback: overhead, throughput, PyCrCNN's messages",
+    "agreement": "classes of encrypted images against those of the clear network, layout by layout",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
 }
 _MODULES = {name: name.replace("-", "_") for name in _BENCHES}
@@ -33,14 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", choices=("ckks", "bfv"), default="ckks", help="of latency (default: ckks)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every call; 0 for all cores (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs (default: 5)")
+    layouts = ("all", "packed", "batched", "per-value")
+    parser.add_argument("--layout", choices=layouts, default="all", help="agreement: the layout (default: all)")
+    parser.add_argument("--images", type=int, default=1000, help="agreement: test images (default: 1000)")
     parser.add_argument("--json", type=Path, help="write the results to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, and write the results where asked."""
-    if arguments.repeats < 1:
-        print("pycrcnn: --repeats must be at least 1", file=sys.stderr)
-        return 2
+    for option in ("repeats", "images"):
+        if getattr(arguments, option) < 1:
+            print(f"pycrcnn: --{option} must be at least 1", file=sys.stderr)
+            return 2
     module = importlib.import_module(f"pycrcnn.bench.{_MODULES[arguments.name]}")
     results = module.measure(arguments)
     for result in results if isinstance(results, list) else [results]:

@@ -10,8 +10,10 @@ use crate::scheme::security;
 pub struct ModulusChoice {
     /// the polynomial degree N
     pub degree: usize,
-    /// bits of the scale
+    /// bits of the scale of images and of what lies between them and answers
     pub scale_bits: u32,
+    /// bits of the scale of answers
+    pub answer_bits: u32,
     /// the data primes, the one that is left at the end first, and the key-switching prime
     pub moduli: Vec<u64>,
 }
@@ -25,10 +27,17 @@ const KEY_SWITCHING_BITS: u32 = 5;
 /// The widest primes that every backend's fastest kernels take, in bits.
 const MOST_BITS: u32 = 49;
 
+/// Scales grow into bits that would be left over up to here: primes of 32 bits are half a word in memory.
+const HALF_WORD_BITS: u32 = 31;
+
+/// The scale of answers grows by up to this many bits first: answers are sums over many slots, whose rounding errors add up,
+/// and the reply is not to be much longer.
+const ANSWER_BITS: u32 = 4;
+
 /// Primes for `divisions` divisions by the scale in a ring of degree `degree`, `None` where they would exceed what is secure.
 ///
 /// Every division rounds: the error has deviation sqrt((1 + 2N/3) / 12) a coefficient and N / sqrt(36) or so a slot.
-/// A scale of 2N times the precision keeps it below.
+/// A scale of 2N times the precision keeps it below. Where the ring has bits to spare, scales are larger.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for an unknown level of security, [`Error::PrimesExhausted`].
@@ -37,27 +46,45 @@ pub fn choose(degree: usize, divisions: usize, options: PackedOptions) -> Result
         name: "security",
         reason: format!("{} bits; choose 128, 192 or 256", options.security),
     })?;
-    let scale_bits = scale_bits(degree, options.precision);
-    let bits = needed_bits(degree, divisions, options.precision);
-    if bits > limit || scale_bits + 1 + HEADROOM_BITS + KEY_SWITCHING_BITS > MOST_BITS {
+    let base = base_bits(degree, options.precision);
+    let fits = |scale_bits: u32, answer_bits: u32| {
+        modulus_bits(divisions, scale_bits, answer_bits) <= limit && special_bits(scale_bits, answer_bits) <= MOST_BITS
+    };
+    let Some(answer_bits) = (base..=base + ANSWER_BITS).rev().find(|&bits| fits(base, bits)) else {
         return Ok(None);
-    }
+    };
+    let larger = (base..=HALF_WORD_BITS).rev().find(|&bits| fits(bits, answer_bits));
+    let scale_bits = larger.unwrap_or(base);
     let factor = 2 * degree as u64;
-    let last = primes::largest(factor, scale_bits + 1 + HEADROOM_BITS, 1)?;
-    let special = primes::largest(factor, scale_bits + 1 + HEADROOM_BITS + KEY_SWITCHING_BITS, 1)?;
+    let last = primes::largest(factor, last_bits(answer_bits), 1)?;
+    let special = primes::largest(factor, special_bits(scale_bits, answer_bits), 1)?;
     let scales = primes::nearest(factor, scale_bits, divisions, &[last[0], special[0]])?;
     // The farthest primes are used first, where a drift of the scale matters least.
-    Ok(Some(ModulusChoice { degree, scale_bits, moduli: [last, scales, special].concat() }))
+    Ok(Some(ModulusChoice { degree, scale_bits, answer_bits, moduli: [last, scales, special].concat() }))
 }
 
-/// Bits of the scale that gives `precision` bits.
-fn scale_bits(degree: usize, precision: u32) -> u32 {
+/// Bits of a scale that gives `precision` bits.
+fn base_bits(degree: usize, precision: u32) -> u32 {
     precision + degree.ilog2() + 1
 }
 
-/// Bits of the whole modulus.
+/// Bits of the prime that is left for the answer.
+fn last_bits(answer_bits: u32) -> u32 {
+    answer_bits + 1 + HEADROOM_BITS
+}
+
+/// Bits of the key-switching prime.
+fn special_bits(scale_bits: u32, answer_bits: u32) -> u32 {
+    last_bits(answer_bits).max(scale_bits) + KEY_SWITCHING_BITS
+}
+
+/// Bits of the whole modulus; primes on both sides of a scale may have a bit more together.
+fn modulus_bits(divisions: usize, scale_bits: u32, answer_bits: u32) -> u32 {
+    divisions as u32 * scale_bits + last_bits(answer_bits) + special_bits(scale_bits, answer_bits) + 1
+}
+
+/// Bits of the whole modulus that `precision` bits need at least.
 pub fn needed_bits(degree: usize, divisions: usize, precision: u32) -> u32 {
-    let scale = scale_bits(degree, precision);
-    // primes on both sides of the scale may have a bit more
-    divisions as u32 * scale + 2 * (scale + 1 + HEADROOM_BITS) + KEY_SWITCHING_BITS + 1
+    let scale = base_bits(degree, precision);
+    modulus_bits(divisions, scale, scale)
 }

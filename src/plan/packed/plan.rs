@@ -162,16 +162,19 @@ impl Plan {
     }
 
     /// The scale after each step. A square leaves it a little off, as its prime is off; the weights of the next affine map
-    /// bring it back, so that the drift does not double from square to square.
+    /// bring it back, so that the drift does not double from square to square. The last map gives the scale of the answer.
     pub fn scales(&self) -> Vec<f64> {
         let mut scale = self.interface.input_scale;
         let last_prime = |level: usize| self.interface.parameters.moduli()[level - 1] as f64;
+        let last_map = self.steps.iter().rposition(|step| matches!(step, Step::Linear { .. }));
         self.steps
             .iter()
             .zip(self.levels())
-            .map(|(step, level)| {
+            .enumerate()
+            .map(|(i, (step, level))| {
                 match step {
                     Step::Sum { .. } => {}
+                    Step::Linear { .. } if Some(i) == last_map => scale = self.interface.output_scale,
                     Step::Linear { .. } => scale = self.interface.input_scale,
                     Step::Square => scale *= scale / last_prime(level),
                 }
@@ -328,7 +331,7 @@ fn assemble(
             input_factor,
             output_factor,
             input_scale,
-            output_scale: input_scale,
+            output_scale: 2f64.powi(choice.answer_bits as i32),
             rotations: BTreeMap::new(),
             relinearization: None,
             program: Identity::default(),
@@ -337,7 +340,6 @@ fn assemble(
         steps,
         tensors: [&chain.input].into_iter().chain(chain.passages.iter().map(|p| &p.output)).map(Tensor::new).collect(),
     };
-    plan.interface.output_scale = plan.scales().last().copied().unwrap_or(input_scale);
     (plan.interface.rotations, plan.interface.relinearization) = plan.keys();
     plan.interface.program = file::identity(&plan);
     Ok(plan)
