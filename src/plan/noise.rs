@@ -20,6 +20,12 @@ impl Gaussian {
         values.iter_mut().for_each(|value| *value += deviation * self.normal());
     }
 
+    /// |s|^2 in a slot, over its mean, for a ternary secret s: an exponential number. Divisions round every polynomial, and
+    /// the errors of all but the first are multiplied by powers of s, so that some slots are noisier than others, by the key.
+    pub fn secret_square(&mut self) -> f64 {
+        (self.normal().powi(2) + self.normal().powi(2)) / 2.0
+    }
+
     /// A standard normal number (Box and Muller, 1958).
     fn normal(&mut self) -> f64 {
         let mut uniform = || ((self.0.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;

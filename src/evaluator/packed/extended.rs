@@ -45,11 +45,15 @@ impl Extended {
 }
 
 /// The residues of a polynomial as digits, for the inner products of key switching.
+///
+/// They are balanced: digit j lies between -q_j / 2 and q_j / 2. Digits from 0 to q_j have a mean, a polynomial with equal
+/// coefficients, whose value in slot 0 is sqrt(N) times as large as that of noise, and would carry the key's noise there.
 pub(super) struct Digits<'a> {
     /// the polynomial in NTT form, where that is at hand: digit j modulo prime j
     own: Option<&'a [u64]>,
-    /// in coefficient form
+    /// in coefficient form, digit j moved up by `halves[j]`
     coefficients: Residues,
+    halves: Vec<u64>,
     degree: usize,
 }
 
@@ -60,12 +64,18 @@ impl<'a> Digits<'a> {
         let mut coefficients = Residues::from_slice(polynomial);
         let tables = evaluator.context.tables();
         coefficients.par_chunks_exact_mut(degree).zip(tables).for_each(|(row, table)| table.inverse(row));
-        Self { own: Some(polynomial), coefficients, degree }
+        Self { own: Some(polynomial), ..Self::of_coefficients(evaluator, coefficients) }
     }
 
     /// The digits of a polynomial in coefficient form, `[primes][N]`.
-    pub fn of_coefficients(coefficients: Residues, degree: usize) -> Self {
-        Self { own: None, coefficients, degree }
+    pub fn of_coefficients(evaluator: &Evaluator, mut coefficients: Residues) -> Self {
+        let degree = evaluator.context.degree();
+        let tables = &evaluator.context.tables()[..coefficients.len() / degree];
+        let halves: Vec<u64> = tables.iter().map(|table| table.modulus().value() / 2).collect();
+        for ((row, table), &half) in coefficients.chunks_exact_mut(degree).zip(tables).zip(&halves) {
+            table.kernels().add_scalar_assign(row, half);
+        }
+        Self { own: None, coefficients, halves, degree }
     }
 
     /// All digits modulo prime number `i` of a level (or the key-switching prime, after them), in NTT form.
@@ -76,11 +86,14 @@ impl<'a> Digits<'a> {
             match self.own {
                 Some(own) if i == j => digit.copy_from_slice(&own[j * self.degree..(j + 1) * self.degree]),
                 _ => {
+                    let kernels = table.kernels();
                     if i == j {
                         digit.copy_from_slice(coefficients);
                     } else {
-                        table.kernels().reduce(digit, coefficients);
+                        kernels.reduce(digit, coefficients);
                     }
+                    let modulus = kernels.modulus();
+                    kernels.add_scalar_assign(digit, modulus.neg(modulus.reduce(self.halves[j])));
                     table.forward(digit);
                 }
             }

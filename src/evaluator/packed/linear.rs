@@ -304,7 +304,7 @@ impl Evaluator {
                 division.divide(j, out, sum.rows(j)[1], &remainder, None);
             });
         }
-        let digits = Digits::of_coefficients(coefficients, degree);
+        let digits = Digits::of_coefficients(self, coefficients);
         let mut rotated = Extended::stale(primes, degree);
         rotated.par_rows().for_each(|(i, out)| {
             let table = self.extended_table(i, primes);

@@ -15,13 +15,19 @@ impl BatchedProgram {
     /// # Errors
     /// [`Error::ShapeMismatch`] where there is no whole image.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
+        self.simulate_in(images, seed, Gaussian::secret_square)
+    }
+
+    /// [`simulate`](Self::simulate) where `secret` says |s|^2 in the slot of an image, over its mean.
+    fn simulate_in(&self, images: &[f64], seed: u64, secret: impl Fn(&mut Gaussian) -> f64 + Sync) -> Result<Vec<f64>> {
         let context = self.context();
         let degree = context.degree() as f64;
         let slot = (degree / 2.0).sqrt();
         let (mut scale, mut primes, mut polynomials) = (self.interface.input_scale, context.data_primes(), 2);
-        // Each map as it is computed, and the deviation of the noise before it, in units of values.
+        // Each map as it is computed, and before it the deviation of the noise, in units of values, with the power of |s| that it
+        // is multiplied by.
         let mut maps = Vec::new();
-        let mut deviation = slot * FRESH_NOISE / scale;
+        let mut before = (slot * FRESH_NOISE / scale, 0);
         for (i, map) in self.source.maps().iter().enumerate() {
             if i > 0 {
                 scale *= scale;
@@ -38,7 +44,7 @@ impl BatchedProgram {
                 &weights,
                 &bias,
             )?;
-            maps.push((rounded, deviation));
+            maps.push((rounded, before));
             scale = integers.output_scale();
             let divisions = if i == 0 { 0 } else { self.choice.divisions[i - 1] };
             for prime in primes - divisions..primes {
@@ -47,26 +53,27 @@ impl BatchedProgram {
             primes -= divisions;
             // A division rounds every polynomial; the last is multiplied by the largest power of the secret.
             let rounding = (degree / 24.0).sqrt() * (2.0 * degree / 3.0).sqrt().powi(polynomials - 1) / scale;
-            deviation = if divisions > 0 { rounding } else { 0.0 };
+            before = (if divisions > 0 { rounding } else { 0.0 }, polynomials - 1);
         }
         let answers = self.images(images)?.enumerate().collect::<Vec<_>>().into_par_iter().map(|(index, image)| {
             let mut noise = Gaussian::new(seed ^ ((index as u64) << 32));
+            let size = secret(&mut noise).sqrt();
             let mut values = image.to_vec();
-            for (i, (map, before)) in maps.iter().enumerate() {
-                noise.add(&mut values, *before);
+            for (i, (map, (deviation, power))) in maps.iter().enumerate() {
+                noise.add(&mut values, deviation * size.powi(*power));
                 if i > 0 {
                     values.iter_mut().for_each(|x| *x *= *x);
                 }
                 values = map.apply(&values)?;
             }
-            noise.add(&mut values, deviation);
+            noise.add(&mut values, before.0 * size.powi(before.1));
             Ok(values)
         });
         Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
     }
 
     /// The largest error of an answer that is to be expected for images like these: twice the largest difference between
-    /// the clear answers and those of at least `samples` simulated answers.
+    /// the clear answers and those of at least `samples` simulated answers, in the slot where the secret is largest.
     ///
     /// # Errors
     /// As [`simulate`](Self::simulate).
@@ -84,8 +91,10 @@ impl BatchedProgram {
         }
         let mut largest = 0.0f64;
         let rounds = samples.div_ceil(self.images(images)?.len());
+        // The largest of n exponential numbers is about ln n.
+        let worst = (self.capacity() as f64).ln();
         for seed in 0..rounds as u64 {
-            for (noisy, exact) in self.simulate(images, seed)?.iter().zip(&exact) {
+            for (noisy, exact) in self.simulate_in(images, seed, |_| worst)?.iter().zip(&exact) {
                 largest = largest.max((noisy - exact).abs());
             }
         }

@@ -17,7 +17,7 @@ impl Plan {
             noise.gaussian.add(&mut values, FRESH * noise.slot / scale);
         }
         for ((step, level), next) in self.steps.iter().zip(self.levels()).zip(self.scales()) {
-            let deviation = noise.as_deref().map(|noise| noise.of_step(self, step, &values, level, scale, next));
+            let deviations = noise.as_deref().map(|noise| noise.of_step(self, step, &values, level, scale, next));
             values = match step {
                 Step::Sum { rotations } => {
                     let rotated = |i: usize| rotations.iter().map(|rotation| values[(i + rotation) % n]).sum();
@@ -38,8 +38,8 @@ impl Plan {
                 }
                 Step::Square => values.iter().map(|value| value * value).collect(),
             };
-            if let (Some(noise), Some(deviation)) = (noise.as_deref_mut(), deviation) {
-                noise.gaussian.add(&mut values, deviation);
+            if let (Some(noise), Some(deviations)) = (noise.as_deref_mut(), deviations) {
+                noise.add(&mut values, deviations);
             }
             scale = next;
             trace.push(values.clone());
@@ -71,34 +71,50 @@ pub struct Noise {
     slot: f64,
     /// of the coefficients of a division's rounding error: sqrt((1 + 2N/3) / 12)
     rounding: f64,
+    /// |s|^2 in each slot, over its mean
+    secret: Vec<f64>,
+}
+
+/// Deviations of the noise of a step, in units of values.
+struct Deviations {
+    /// the same in all slots
+    even: f64,
+    /// of what is multiplied by the secret: its mean over the slots
+    by_secret: f64,
 }
 
 impl Noise {
     /// Noise for the ring of a plan.
     pub fn new(plan: &Plan, seed: u64) -> Self {
-        let degree = plan.interface.parameters.degree() as f64;
-        Self {
-            gaussian: Gaussian::new(seed),
-            slot: (degree / 2.0).sqrt(),
-            rounding: ((1.0 + 2.0 * degree / 3.0) / 12.0).sqrt(),
+        let slots = plan.interface.parameters.degree() / 2;
+        let degree = 2.0 * slots as f64;
+        let mut gaussian = Gaussian::new(seed);
+        let secret = (0..slots).map(|_| gaussian.secret_square()).collect();
+        let rounding = ((1.0 + 2.0 * degree / 3.0) / 12.0).sqrt();
+        Self { gaussian, slot: (degree / 2.0).sqrt(), rounding, secret }
+    }
+
+    fn add(&mut self, values: &mut [f64], Deviations { even, by_secret }: Deviations) {
+        for (value, secret) in values.iter_mut().zip(&self.secret) {
+            self.gaussian.add(std::slice::from_mut(value), (even.powi(2) + by_secret.powi(2) * secret).sqrt());
         }
     }
 
-    /// The deviation that a step adds to each slot, in units of values.
-    fn of_step(&self, plan: &Plan, step: &Step, values: &[f64], level: usize, scale: f64, next: f64) -> f64 {
+    /// The deviations that a step adds to each slot, in units of values.
+    fn of_step(&self, plan: &Plan, step: &Step, values: &[f64], level: usize, scale: f64, next: f64) -> Deviations {
         let parameters = &plan.interface.parameters;
         let degree = parameters.degree() as f64;
         let special = parameters.moduli().last().map_or(1.0, |&p| p as f64);
-        // Digits are uniform below their primes; each is multiplied by fresh noise and divided by the special prime.
+        // Digits are uniform and balanced; each is multiplied by fresh noise and divided by the special prime.
         let squares: f64 = parameters.moduli()[..level].iter().map(|&q| (q as f64).powi(2)).sum();
-        let switching = (squares * degree / 3.0).sqrt() * FRESH / special;
+        let switching = (squares * degree / 12.0).sqrt() * FRESH / special;
         let rounding = self.rounding * self.slot / next;
         match step {
             Step::Sum { rotations } => {
                 let switched = rotations.iter().filter(|&&rotation| rotation != 0).count() as f64;
-                (switched * switching.powi(2) + self.rounding.powi(2)).sqrt() * self.slot / scale
+                Deviations { even: switched.sqrt() * switching * self.slot / scale, by_secret: rounding }
             }
-            Step::Square => rounding,
+            Step::Square => Deviations { even: 0.0, by_secret: rounding },
             Step::Linear { groups, .. } => {
                 let diagonals: usize = groups.iter().map(|group| group.diagonals.len()).sum();
                 let (mut weights, mut used) = (0.0f64, 0usize);
@@ -116,7 +132,7 @@ impl Noise {
                 let mean_square = moment(4) / moment(2).max(f64::MIN_POSITIVE);
                 let encoding_scale = parameters.moduli()[level - 1] as f64 * next / scale;
                 let encoding = (diagonals as f64 * mean_square / 12.0).sqrt() * self.slot / encoding_scale;
-                (rotations.powi(2) + encoding.powi(2) + rounding.powi(2)).sqrt()
+                Deviations { even: rotations.hypot(encoding), by_secret: rounding }
             }
         }
     }
