@@ -178,6 +178,51 @@ pub enum Error {
         /// why, and what to use instead
         reason: String,
     },
+    /// No secure ring has room for the levels of a network.
+    #[error(
+        "{maps} affine maps with squares between them need a modulus of {needed} bits at {precision} bits of precision, {each} for each map and square, and N = {degree}, the largest ring, allows {limit} at {security}-bit security: {fitting_maps} maps would fit{}; use fewer activations or of lower degree, or cut the network where the client refreshes the values (pycrcnn.compile_interactive)",
+        .fitting_precision.map_or(String::new(), |bits| format!(", and all of them at {bits} bits of precision"))
+    )]
+    TooDeep {
+        /// affine maps, with a square between one and the next
+        maps: usize,
+        /// bits that the modulus needs
+        needed: u32,
+        /// bits of one map or square
+        each: u32,
+        /// bits that the largest ring allows
+        limit: u32,
+        /// its degree
+        degree: usize,
+        /// bits of security
+        security: u32,
+        /// bits of precision asked for
+        precision: u32,
+        /// how many maps fit at this precision
+        fitting_maps: usize,
+        /// the precision at which the network fits, if there is one
+        fitting_precision: Option<u32>,
+    },
+    /// A tensor of a network has more values than the largest ring has slots.
+    #[error(
+        "map number {map} of the network takes {inputs} values to {outputs}, and one ciphertext of N = {degree}, the largest ring, has {slots} slots an image for {images} image(s): have {times} times fewer values there by a larger stride, by pooling before it or by fewer channels, or use the batched layout"
+    )]
+    TooWide {
+        /// the affine map, counted from 1
+        map: usize,
+        /// values that it takes
+        inputs: usize,
+        /// values that it gives
+        outputs: usize,
+        /// the degree of the largest ring with room for the levels
+        degree: usize,
+        /// slots of one image
+        slots: usize,
+        /// images in a ciphertext
+        images: usize,
+        /// by how much the larger of both exceeds the slots, rounded up; at least 2
+        times: usize,
+    },
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(String),
@@ -261,6 +306,8 @@ impl Error {
             Error::TooLarge { .. } => "too-large",
             Error::UnknownBackend { .. } => "unknown-backend",
             Error::Unsupported { .. } => "unsupported",
+            Error::TooDeep { .. } => "too-deep",
+            Error::TooWide { .. } => "too-wide",
             Error::Entropy(_) => "entropy",
             Error::Interrupted => "interrupted",
             Error::WrongPassphrase => "wrong-passphrase",
@@ -285,7 +332,7 @@ impl Error {
             | Error::NoiseBudgetExhausted(_)
             | Error::ScaleOutOfRange { .. } => Kind::Noise,
             Error::Malformed { .. } | Error::TooLarge { .. } => Kind::Format,
-            Error::Unsupported { .. } => Kind::Unsupported,
+            Error::Unsupported { .. } | Error::TooDeep { .. } | Error::TooWide { .. } => Kind::Unsupported,
             Error::Interrupted => Kind::Interrupted,
             Error::Service { .. } | Error::Connection { .. } => Kind::Service,
             Error::Entropy(_) | Error::Seal { .. } => Kind::Runtime,

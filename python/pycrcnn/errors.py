@@ -27,6 +27,7 @@ __all__ = [
     "MissingPackageError",
     "NoiseBudgetError",
     "OperandError",
+    "OutOfReachError",
     "ParameterError",
     "PassphraseError",
     "PyCrCNNError",
@@ -151,6 +152,25 @@ class UnsupportedLayerError(UnsupportedError):
         super().__init__(message, code)
         self.layer = layer
         self.replacement = replacement
+
+
+class OutOfReachError(UnsupportedError):
+    """No secure parameters have room for a network; the message says what would fit.
+
+    Attributes
+    ----------
+    figures : dict of str to int
+        Of networks that are too deep: how many `maps` there are, `needed_bits`, `bits_each`, `limit_bits` of the ring of
+        `degree` at `security`, `precision`, and `fitting_maps` or `fitting_precision` (or None) that would fit. Of
+        tensors that are too large: the number of the `map`, its `inputs` and `outputs`, the `slots` of each of the
+        `images` in a ciphertext of `degree`, and by how many `times` the tensor exceeds them.
+    """
+
+    default_code = "too-deep"
+
+    def __init__(self, message: str = "", code: str | None = None) -> None:
+        super().__init__(message, code)
+        self.figures: dict[str, int | None] = {}
 
 
 class BackendError(PyCrCNNError, RuntimeError):

@@ -12,6 +12,7 @@ fn class_name(error: &Error) -> &'static str {
         Error::ParametersMismatch { .. } => "KeyMismatchError",
         Error::OperandMismatch { .. } => "OperandError",
         Error::WrongPassphrase => "PassphraseError",
+        Error::TooDeep { .. } | Error::TooWide { .. } => "OutOfReachError",
         _ => match error.kind() {
             Kind::Value => "InvalidValueError",
             Kind::Shape => "ShapeError",
@@ -26,6 +27,35 @@ fn class_name(error: &Error) -> &'static str {
     }
 }
 
+/// What was needed and what would fit, by name, of errors that say so.
+fn figures(error: &Error) -> Vec<(&'static str, Option<usize>)> {
+    match *error {
+        Error::TooDeep { maps, needed, each, limit, degree, security, precision, fitting_maps, fitting_precision } => {
+            vec![
+                ("maps", Some(maps)),
+                ("needed_bits", Some(needed as usize)),
+                ("bits_each", Some(each as usize)),
+                ("limit_bits", Some(limit as usize)),
+                ("degree", Some(degree)),
+                ("security", Some(security as usize)),
+                ("precision", Some(precision as usize)),
+                ("fitting_maps", Some(fitting_maps)),
+                ("fitting_precision", fitting_precision.map(|bits| bits as usize)),
+            ]
+        }
+        Error::TooWide { map, inputs, outputs, degree, slots, images, times } => vec![
+            ("map", Some(map)),
+            ("inputs", Some(inputs)),
+            ("outputs", Some(outputs)),
+            ("degree", Some(degree)),
+            ("slots", Some(slots)),
+            ("images", Some(images)),
+            ("times", Some(times)),
+        ],
+        _ => Vec::new(),
+    }
+}
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         if error == Error::Interrupted {
@@ -37,7 +67,11 @@ impl From<Error> for PyErr {
                     return py.import("pycrcnn.errors")?.getattr("of_service")?.call1((status, code, detail));
                 }
                 let class = py.import("pycrcnn.errors")?.getattr(class_name(&error))?;
-                class.call1((error.to_string(), error.code()))
+                let exception = class.call1((error.to_string(), error.code()))?;
+                for (name, value) in figures(&error) {
+                    exception.getattr("figures")?.set_item(name, value)?;
+                }
+                Ok(exception)
             };
             raise().map_or_else(|failure| failure, PyErr::from_value)
         })
