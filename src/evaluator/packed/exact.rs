@@ -165,7 +165,7 @@ impl Evaluator {
         let degree = self.context.degree();
         let mut square = self.scale_down(self.tensor_square(&self.lift(x)?)?, Form::Coefficient)?;
         cancellation.check()?;
-        let digits = Digits::of_coefficients(Residues::from_slice(square.poly(2)), degree);
+        let digits = Digits::of_coefficients(self, Residues::from_slice(square.poly(2)));
         let tables = self.context.tables();
         square.data_mut()[..2 * primes * degree]
             .par_chunks_exact_mut(degree)
