@@ -52,7 +52,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 $(STAMPS)/package: $(STAMPS)/build $(RUST_SOURCES) packaging/pycrcnn_build.py
 	@echo 'building pycrcnn in release mode: seconds, or some minutes where Microsoft SEAL has to be compiled'
-	$(PIP) install -q --no-build-isolation --editable '.[demo]'
+	$(PIP) install -q --no-build-isolation --editable '.[demo,objects,server]'
 	touch $@
 
 $(STAMPS)/check: $(STAMPS)/build
