@@ -32,6 +32,12 @@ impl SeededCiphertexts {
         Self { parms_id: context.parms_id(primes), primes, form, scale, seed, first_polynomials }
     }
 
+    /// Ciphertexts whose first polynomials are zero, by a seed of zeros: no message is in them, but they take what others do.
+    pub fn zeros(context: &Context, primes: usize, form: Form, scale: f64, count: usize) -> Self {
+        let polynomial = Residues::zeros(primes * context.degree());
+        Self::new(context, primes, form, scale, Seed::default(), vec![polynomial; count])
+    }
+
     /// The number of ciphertexts.
     pub fn len(&self) -> usize {
         self.first_polynomials.len()

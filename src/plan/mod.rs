@@ -19,6 +19,7 @@ mod noise;
 mod normal_form;
 pub mod packed;
 pub mod per_value;
+mod rehearsal;
 pub mod reply;
 
 pub use normal_form::NormalForm;

@@ -58,15 +58,9 @@ impl BatchedProgram {
         Ok(Client { inner: py.detach(|| client::Client::batched(self.inner.interface().clone()))? })
     }
 
-    /// Products of residues and integers that a run computes.
-    #[getter]
-    fn multiplications(&self) -> u64 {
-        self.inner.explain().multiplications
-    }
-
     /// What the program takes: bytes, and the weights of each step.
     fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let explanation = self.inner.explain();
+        let explanation = work::run(py, 1, |_| self.inner.explain())?;
         let steps = PyList::empty(py);
         for step in &explanation.steps {
             let row = PyDict::new(py);
@@ -81,6 +75,8 @@ impl BatchedProgram {
         report.set_item("key_bytes", explanation.key_bytes)?;
         report.set_item("bytes_up", explanation.bytes_up)?;
         report.set_item("bytes_down", explanation.bytes_down)?;
+        report.set_item("memory_bytes", explanation.memory)?;
+        report.set_item("seconds", explanation.seconds)?;
         report.set_item("steps", steps)?;
         Ok(report)
     }

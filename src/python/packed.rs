@@ -147,7 +147,7 @@ impl PackedProgram {
     /// What the program takes: keys, bytes, memory, seconds, and the same of each step.
     fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let plan = self.inner.plan();
-        let explanation = py.detach(|| plan.explain())?;
+        let explanation = work::run(py, 1, |_| plan.explain())?;
         let steps = PyList::empty(py);
         for step in &explanation.steps {
             let row = PyDict::new(py);

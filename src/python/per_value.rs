@@ -1,5 +1,7 @@
 //! The per-value layout for a server.
 
+use std::sync::OnceLock;
+
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -26,12 +28,14 @@ pub struct PerValueProgram {
     inner: per_value::PerValueProgram,
     recipe: Recipe,
     interface: Interface,
+    /// seconds of a run on one core, once they were asked for
+    seconds: OnceLock<f64>,
 }
 
 impl PerValueProgram {
     fn compile(recipe: Recipe) -> Result<Self> {
         let (inner, interface) = recipe.compile()?;
-        Ok(Self { inner, recipe, interface })
+        Ok(Self { inner, recipe, interface, seconds: OnceLock::new() })
     }
 
     fn simulated(&self, images: &[f64]) -> Result<Vec<f64>> {
@@ -97,8 +101,15 @@ impl PerValueProgram {
         self.inner.step_names().map(str::to_owned).collect()
     }
 
-    /// What the program takes: bytes, and the names of its steps.
+    /// What the program takes: bytes, memory, seconds, and the names of its steps.
     fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let seconds = match self.seconds.get() {
+            Some(&seconds) => seconds,
+            None => {
+                let seconds = work::run(py, 1, |_| self.recipe.seconds(&self.inner))?;
+                *self.seconds.get_or_init(|| seconds)
+            }
+        };
         let parameters = &self.interface.parameters;
         let polynomial = polynomial_bytes(parameters, parameters.data_moduli().len());
         let outputs: usize = self.interface.output_shape.iter().product();
@@ -110,7 +121,10 @@ impl PerValueProgram {
         }
         let report = PyDict::new(py);
         report.set_item("key_bytes", public_key_bytes(parameters))?;
-        report.set_item("bytes_up", self.inner.inputs() * polynomial)?;
+        let bytes_up = self.inner.inputs() * polynomial;
+        report.set_item("bytes_up", bytes_up)?;
+        report.set_item("memory_bytes", 2 * bytes_up + 8 * self.inner.largest_words())?;
+        report.set_item("seconds", seconds)?;
         report.set_item("bytes_down", outputs * ((1 << self.inner.squares()) + 1) * polynomial)?;
         report.set_item("steps", steps)?;
         Ok(report)

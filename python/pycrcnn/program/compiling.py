@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
-from pycrcnn.errors import InvalidTypeError, InvalidValueError, UnsupportedError
+from pycrcnn.errors import InvalidTypeError, InvalidValueError, NoiseBudgetError, UnsupportedError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
 from pycrcnn.models import Layer, Model
@@ -34,8 +35,8 @@ EXAMPLES = 32
 #: Rounding to integers errs more for some image than for any of the examples, but not by more than this.
 _ROUNDING_MARGIN = 2
 
-#: Products of residues in a second on one core in the batched layout; it decides between layouts, so its order counts.
-_BATCHED_RATE = 4e9
+#: Examples by which the error is predicted in the per-value layout.
+_EXACT_EXAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ def compile(  # noqa: A001 - the field's word for it
         Bits of precision of every value, relative to the largest of its layer; 1 to 30. CKKS: against noise, 12 if not
         given. Packed BFV: of rounding to integers, 8 if not given. The per-value layout has its `parameters`.
     calibration : array_like, shape [n, *input_shape], optional
-        Packed and batched layouts: examples by which the ranges of values are known. Without them synthetic images
-        stand in, with values from 0 to 1, or as a model of `pycrcnn.models` normalises pixels; real images are better.
+        Examples by which errors are predicted and, in the packed and batched layouts, the ranges of values are known.
+        Without them synthetic images stand in, with values from 0 to 1, or as a model of `pycrcnn.models` normalises
+        pixels; real images are better.
     parameters : FractionalParameters, optional
         Per-value: the encryption parameters.
     fused : bool
@@ -155,7 +157,7 @@ def compile(  # noqa: A001 - the field's word for it
         context = _fractional_context(chosen, security)
         digits = chosen.base, chosen.integer_digits, chosen.fraction_digits
         per_value = _native.PerValueProgram(context, network, *digits, fused)
-        error = 2.0**-chosen.fraction_digits
+        error = _digit_error(per_value, network, examples_for(calibration, model, shape), chosen, threads)
         client = ClientProgram(per_value.client(), described.client_head, error, threads)
         return Program(network, per_value, client, security)
     if parameters is not None:
@@ -200,7 +202,9 @@ def _exact(
     return best
 
 
-def _batch_seconds(program: _native.PackedProgram | _native.ExactProgram, batch: int) -> float:
+def _batch_seconds(
+    program: _native.PackedProgram | _native.BatchedProgram | _native.ExactProgram, batch: int
+) -> float:
     seconds: float = program.explain()["seconds"]
     return seconds * -(-batch // program.client().capacity)
 
@@ -234,9 +238,7 @@ class Choice:
             batched = self.batched()
         except UnsupportedError:
             return packed
-        client = batched.client()
-        together = batched.multiplications / _BATCHED_RATE * -(-self.batch // client.capacity)
-        return packed if self._seconds(packed) <= together else batched
+        return packed if self._seconds(packed) <= self._seconds(batched) else batched
 
     def packed(self) -> _native.PackedProgram:
         """As many images in a ciphertext as pays for the batch."""
@@ -259,9 +261,26 @@ class Choice:
     def _packed(self, images: int) -> _native.PackedProgram:
         return _native.PackedProgram(self.network, self.security, self.precision, images, self.threads)
 
-    def _seconds(self, program: _native.PackedProgram) -> float:
+    def _seconds(self, program: _native.PackedProgram | _native.BatchedProgram) -> float:
         """For the whole batch."""
         return _batch_seconds(program, self.batch)
+
+
+def _digit_error(
+    program: _native.PerValueProgram,
+    network: _native.Network,
+    examples: NDArray[np.float64],
+    parameters: FractionalParameters,
+    threads: int,
+) -> float:
+    """Twice the largest error of some examples, by the exact simulator; infinite where their digits outgrow `p`."""
+    some = examples[:_EXACT_EXAMPLES].reshape(-1)
+    try:
+        answers = program.simulate(some, threads)
+    except NoiseBudgetError:
+        return math.inf
+    largest = float(np.abs(answers - network.evaluate(some, threads)).max(initial=0.0))
+    return max(2.0 * largest, 2.0**-parameters.fraction_digits)
 
 
 def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

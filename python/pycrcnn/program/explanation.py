@@ -73,12 +73,13 @@ class Explanation:
     bytes_up, bytes_down : int
         Of the encrypted images and answers of one run.
     memory_bytes : int
-        What a server holds for it: keys and weights, ready for use.
+        What a server takes for it at the most, besides Python: keys and weights while they are made ready (packed), or
+        the ciphertexts of a run. Packed BFV: keys and weights, ready for use.
     error : float
         The largest error of an answer that is to be expected: as simulated noise made it on the calibration images, or
-        rounding to integers.
+        rounding to integers or digits; infinite where the digits of per-value answers outgrow the plaintext modulus.
     seconds : float
-        Predicted for one run on one core of this machine, measured by its arithmetic just now. 0: not predicted.
+        Predicted for one run on one core of this machine, from bytes to bytes, by a rehearsal of its arithmetic.
     client_head : tuple of str
         Layers that the client computes after decryption.
     plain_moduli : tuple of int

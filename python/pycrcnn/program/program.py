@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -261,7 +260,7 @@ class Program:
                 and first >= 0
                 and second >= 0
                 and first + second == len(payload)
-                and math.isfinite(error)
+                and error >= 0
             ):
                 pass
             case _:

@@ -9,7 +9,7 @@ mod explain;
 mod interface;
 mod simulate;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub struct BatchedProgram {
     choice: Choice,
     options: BatchedOptions,
     stages: Vec<Stage>,
+    /// seconds of a run on one core, once they were asked for
+    seconds: OnceLock<f64>,
 }
 
 /// Steps without a division between them, and the division that follows.
@@ -110,7 +112,15 @@ impl BatchedProgram {
             input_scale,
             program: envelope::identity(&(&network, options)),
         };
-        Ok(Self { evaluator: Arc::new(Evaluator::new(context)), interface, source: network, choice, options, stages })
+        Ok(Self {
+            evaluator: Arc::new(Evaluator::new(context)),
+            interface,
+            source: network,
+            choice,
+            options,
+            stages,
+            seconds: OnceLock::new(),
+        })
     }
 
     /// The program as a file, weights included.
@@ -165,6 +175,16 @@ impl BatchedProgram {
     /// [`Error::ShapeMismatch`] for another number of ciphertexts than an image has values, errors for
     /// ciphertexts that do not belong together or to this program, [`Error::Interrupted`].
     pub fn run(&self, batch: &[&Ciphertext], cancellation: &Cancellation) -> Result<Vec<Ciphertext>> {
+        self.run_in(&self.evaluator, batch, cancellation)
+    }
+
+    /// [`run`](Self::run) in a ring of another degree with the same primes.
+    fn run_in(
+        &self,
+        evaluator: &Evaluator,
+        batch: &[&Ciphertext],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Ciphertext>> {
         let scale = self.interface.input_scale;
         if let Some(wrong) = batch.iter().find(|value| value.scale() != scale) {
             return Err(Error::OperandMismatch {
@@ -178,13 +198,13 @@ impl BatchedProgram {
         let mut values: Vec<Ciphertext> = Vec::new();
         for (i, stage) in self.stages.iter().enumerate() {
             let inputs: Vec<&Ciphertext> = if i == 0 { batch.to_vec() } else { values.iter().collect() };
-            let outputs = stage.segment.run(self.context(), &inputs, stage.scale, cancellation)?;
+            let outputs = stage.segment.run(evaluator.context(), &inputs, stage.scale, cancellation)?;
             values = outputs
                 .into_par_iter()
                 .map(|mut value| {
                     cancellation.check()?;
                     for _ in 0..stage.divisions {
-                        value = self.evaluator.rescale_to_next(&value)?;
+                        value = evaluator.rescale_to_next(&value)?;
                     }
                     Ok(value)
                 })

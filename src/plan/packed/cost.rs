@@ -2,13 +2,29 @@
 
 use std::ops::{Add, AddAssign};
 
-/// Seconds of the two operations that everything consists of, for one polynomial modulo one prime.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Seconds of the operations that everything consists of, for one polynomial modulo one prime.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
     /// one number-theoretic transform
     pub transform: f64,
-    /// one pass over a row: a multiplication and addition, a permutation
+    /// one pass over a row in a cache: an addition, a reduction, a permutation
     pub row: f64,
+    /// two rows of a key, multiplied by a digit and added: they come from memory
+    pub key: f64,
+    /// one row of a diagonal, multiplied by both polynomials of a ciphertext and added: it comes from memory
+    pub weight: f64,
+}
+
+impl Rates {
+    /// Rates of a machine that takes `factor` times as long.
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            transform: self.transform * factor,
+            row: self.row * factor,
+            key: self.key * factor,
+            weight: self.weight * factor,
+        }
+    }
 }
 
 /// Work, in units of [`Rates`], and the keys it needs.
@@ -18,58 +34,67 @@ pub struct Work {
     pub transforms: usize,
     /// passes over a row
     pub rows: usize,
-    /// rotation keys, in rows: digits times primes
+    /// pairs of rows of keys: digits times primes
     pub key_rows: usize,
+    /// rows of diagonals
+    pub weight_rows: usize,
 }
 
 impl Work {
     /// Seconds at these rates.
     pub fn seconds(self, rates: Rates) -> f64 {
-        self.transforms as f64 * rates.transform + self.rows as f64 * rates.row
+        self.transforms as f64 * rates.transform
+            + self.rows as f64 * rates.row
+            + self.key_rows as f64 * rates.key
+            + self.weight_rows as f64 * rates.weight
     }
 
     /// The digits of a polynomial with `l` primes, modulo those and the special prime.
     fn digits(l: usize) -> Self {
-        Self { transforms: l + l * l, rows: l * l, key_rows: 0 }
+        Self { transforms: l + l * l, rows: l * (2 * l + 3), ..Self::default() }
     }
 
-    /// The inner product of digits with a key, its permutation included.
+    /// The inner product of digits with a key, its permutation and what is added to it included.
     fn inner_product(l: usize) -> Self {
-        Self { transforms: 0, rows: 2 * l * (l + 1) + 3 * (l + 1), key_rows: l * (l + 1) }
+        Self { rows: 3 * l + 2, key_rows: l * (l + 1), ..Self::default() }
     }
 
     /// Division of both polynomials by `count` primes, `left` of them left.
     fn division(left: usize, count: usize) -> Self {
-        Self { transforms: 2 * (count + left), rows: 4 * left, key_rows: 0 }
+        Self { transforms: 2 * (count + left), rows: 2 * (2 * count + 1) * left + 8, ..Self::default() }
     }
 
     /// A linear transform of a ciphertext with `l` primes, by the rotations that it takes.
     pub fn linear(l: usize, diagonals: usize, babies: usize, giants: usize) -> Self {
-        let rows = if babies + giants > 0 { 2 * (l + 1) } else { 2 * l };
-        let mut work = Self { rows: diagonals * rows, ..Self::default() };
+        let mut work = Self { rows: 4 * l + 2, weight_rows: diagonals * (l + 1), ..Self::default() };
         if babies > 0 {
             work += Self::digits(l);
         }
         work += Self::inner_product(l).times(babies);
         // The sum of a giant is divided in coefficient form, so its digits are at hand.
-        let giant = Self { transforms: l + 1, rows: 2 * l, key_rows: 0 };
-        work +=
-            (giant + Self { transforms: l * (l + 1), rows: l * l, key_rows: 0 } + Self::inner_product(l)).times(giants);
-        work + Self::division(l - 1, if babies + giants > 0 { 2 } else { 1 })
+        let own = Self { transforms: (l + 1) * (l + 1), rows: l * (2 * l + 8) + 4, ..Self::default() };
+        work += (own + Self::inner_product(l)).times(giants);
+        work + Self::division(l - 1, 2)
     }
 
     /// The sum of `rotations` rotations of a ciphertext with `l` primes.
     pub fn sum(l: usize, rotations: usize) -> Self {
-        Self::digits(l) + Self::inner_product(l).times(rotations) + Self::division(l, 1)
+        let each = Self::inner_product(l) + Self { rows: 2 * (l + 1), ..Self::default() };
+        Self::digits(l) + each.times(rotations) + Self::division(l, 1)
     }
 
     /// A square, relinearised and rescaled.
     pub fn square(l: usize) -> Self {
-        Self { rows: 3 * l, ..Self::default() } + Self::digits(l) + Self::inner_product(l) + Self::division(l - 1, 2)
+        Self { rows: 6 * l, ..Self::default() } + Self::digits(l) + Self::inner_product(l) + Self::division(l - 1, 2)
     }
 
     fn times(self, count: usize) -> Self {
-        Self { transforms: self.transforms * count, rows: self.rows * count, key_rows: self.key_rows * count }
+        Self {
+            transforms: self.transforms * count,
+            rows: self.rows * count,
+            key_rows: self.key_rows * count,
+            weight_rows: self.weight_rows * count,
+        }
     }
 }
 
@@ -81,6 +106,7 @@ impl Add for Work {
             transforms: self.transforms + other.transforms,
             rows: self.rows + other.rows,
             key_rows: self.key_rows + other.key_rows,
+            weight_rows: self.weight_rows + other.weight_rows,
         }
     }
 }

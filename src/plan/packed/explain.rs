@@ -1,13 +1,22 @@
 //! What a packed program will take: keys, bytes, seconds, memory, error, before anything is encrypted.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
 
-use super::cost::{Rates, Work};
+use rayon::prelude::*;
+
+use super::cost::Work;
 use super::plan::{Plan, Step, Tensor};
+use super::rates;
 use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
-use crate::ring::{Modulus, NttTable};
-use crate::scheme::Parameters;
+use crate::plan::rehearsal;
+use crate::scheme::{Context, Form};
+
+/// Images (or groups of images that share a ciphertext) that are simulated for one key.
+const EXAMPLES_A_KEY: usize = 8;
+
+/// Seconds until a call is on its threads and back.
+const CALL: f64 = 1e-4;
 
 /// What one step does, and what it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,48 +54,57 @@ pub struct Explanation {
     pub bytes_up: usize,
     /// bytes of an encrypted answer
     pub bytes_down: usize,
-    /// bytes that the server holds: keys and weights, ready for use
+    /// bytes that a server takes at the most: keys and weights, while keys are made ready
     pub memory: usize,
     /// seconds of one evaluation on one core
     pub seconds: f64,
 }
 
 impl Plan {
-    /// Predicts from counts and from the rates of this machine, which it measures (milliseconds).
+    /// Predicts from counts and from the rates of this machine, which it measures once for a process (some tenths of a
+    /// second). Run it on one thread.
     ///
     /// # Errors
-    /// [`Error::InvalidModulus`](crate::Error::InvalidModulus).
+    /// [`Error::InvalidModulus`](crate::Error::InvalidModulus) and other errors of parameters that no plan has.
     pub fn explain(&self) -> Result<Explanation> {
-        let rates = measure(&self.interface.parameters)?;
+        let interface = &self.interface;
+        let parameters = &interface.parameters;
+        let degree = parameters.degree();
+        let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
+        let bytes = |primes: usize| polynomial_bytes(parameters, primes);
+        let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
+        let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
+        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
+        let key_bytes = evaluation + public_key_bytes(parameters);
+        let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();
+
+        let levels = self.levels();
         let mut steps: Vec<StepReport> = self
             .steps
             .iter()
-            .zip(self.levels())
+            .zip(&levels)
             .zip(self.scales())
-            .map(|((step, primes), scale)| report(step, primes, scale, rates))
+            .map(|((step, &l), scale)| counted(step, l, scale))
             .collect();
+        let weight_words: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
+        let rates = rates::measured(parameters, key_words + weight_words)?;
+        steps.iter_mut().for_each(|step| step.seconds = step.work().seconds(rates));
         name_tensors(&self.tensors, &mut steps);
-        let interface = &self.interface;
-        let moduli = interface.parameters.moduli();
-        let degree = interface.parameters.degree();
-        let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
-        let bytes = |primes: usize| polynomial_bytes(&interface.parameters, primes);
-        let special = moduli.last().map_or(0, bits) * degree / 8;
-        let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
-        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
-        let key_memory: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree * 8).sum();
-        let weights =
-            steps.iter().map(|s| s.diagonals * (s.primes + usize::from(s.hoisted + s.giants > 0)) * degree * 8);
+        let left = levels.last().map_or(1, |&primes| match self.steps.last() {
+            Some(Step::Sum { .. }) => primes,
+            _ => primes - 1,
+        });
+        let context = Context::new(parameters.clone())?;
+        let messages = rehearsal::receiving(&context, 1)? + rehearsal::sending(&context, Form::Ntt, [1, 2, left])?;
         Ok(Explanation {
             keys: served.len(),
-            key_bytes: evaluation + public_key_bytes(&interface.parameters),
-            bytes_up: bytes(interface.parameters.data_moduli().len()),
-            bytes_down: 2 * bytes(self.levels().last().map_or(1, |&primes| match self.steps.last() {
-                Some(Step::Sum { .. }) => primes,
-                _ => primes - 1,
-            })),
-            memory: key_memory + weights.sum::<usize>(),
-            seconds: steps.iter().map(|step| step.seconds).sum(),
+            key_bytes,
+            bytes_up: bytes(parameters.data_moduli().len()),
+            bytes_down: 2 * bytes(left),
+            // While keys are made ready, they are there as they came, as they were read (half of them), and whole; a fifth
+            // more for buffers and the plan itself.
+            memory: (key_bytes + 12 * key_words + 8 * weight_words) * 6 / 5 + (4 << 20),
+            seconds: CALL + messages + steps.iter().map(|step| step.seconds).sum::<f64>(),
             steps,
         })
     }
@@ -107,32 +125,42 @@ pub(super) fn name_tensors(tensors: &[Tensor], steps: &mut [StepReport]) {
 }
 
 impl Plan {
-    /// The largest error of an answer that is to be expected for images like these: three times the largest that simulated noise
-    /// made in at least `samples` simulated answers.
-    ///
-    /// Three times, because the noise of key switching falls into some slots more than into others, by the key.
+    /// The largest error of an answer that is to be expected for images like these: two and a half times the largest that simulated noise
+    /// made in at least `samples` simulated answers, each round of them by another key.
     ///
     /// # Errors
     /// As [`simulate`](Self::simulate).
     pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
         let inputs = self.interface.input.len();
+        // Few images and many keys: by the key some slots are noisier than others, and answers are few.
+        let few = &images[..images.len().min(inputs * self.interface.images * EXAMPLES_A_KEY)];
         let mut exact = Vec::new();
-        for group in images.chunks(inputs * self.interface.images) {
+        for group in few.chunks(inputs * self.interface.images) {
             let trace = self.trace_slots(self.interface.slots_of(group)?, None);
             exact.extend(self.interface.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
         }
-        let mut largest = 0.0f64;
-        let rounds = samples.div_ceil((images.len() / inputs).max(1));
-        for seed in 0..rounds as u64 {
-            for (noisy, exact) in self.simulate(images, seed)?.iter().zip(&exact) {
-                largest = largest.max((noisy - exact).abs());
-            }
-        }
-        Ok(3.0 * largest)
+        let rounds = samples.div_ceil((few.len() / inputs).max(1)) as u64;
+        let of_key = |seed| {
+            let pairs = self.simulate(few, seed)?;
+            Ok(pairs.iter().zip(&exact).map(|(noisy, exact)| (noisy - exact).abs()).fold(0.0, f64::max))
+        };
+        let largest = (0..rounds).into_par_iter().map(of_key).try_reduce(|| 0.0, |a: f64, b| Ok(a.max(b)))?;
+        Ok(2.5 * largest)
     }
 }
 
-pub(super) fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> StepReport {
+impl StepReport {
+    /// What it consists of.
+    pub(super) fn work(&self) -> Work {
+        match self.kind.as_str() {
+            "square" => Work::square(self.primes),
+            "sum" => Work::sum(self.primes, self.hoisted),
+            _ => Work::linear(self.primes, self.diagonals, self.hoisted, self.giants),
+        }
+    }
+}
+
+pub(super) fn counted(step: &Step, primes: usize, scale: f64) -> StepReport {
     let mut report = StepReport {
         kind: "square".into(),
         layout: String::new(),
@@ -142,43 +170,23 @@ pub(super) fn report(step: &Step, primes: usize, scale: f64, rates: Rates) -> St
         diagonals: 0,
         hoisted: 0,
         giants: 0,
-        seconds: Work::square(primes).seconds(rates),
+        seconds: 0.0,
     };
     match step {
         Step::Square => {}
         Step::Sum { rotations } => {
             report.kind = "sum".into();
             report.hoisted = rotations.iter().filter(|&&rotation| rotation != 0).count();
-            report.seconds = Work::sum(primes, report.hoisted).seconds(rates);
         }
         Step::Linear { groups, .. } => {
             report.kind = "linear".into();
             report.diagonals = groups.iter().map(|group| group.diagonals.len()).sum();
             let diagonals = || groups.iter().flat_map(|group| &group.diagonals);
             report.weights = diagonals().map(|(_, entries)| entries.len()).sum();
-            let babies: std::collections::BTreeSet<usize> = diagonals().map(|(baby, _)| *baby).collect();
+            let babies: BTreeSet<usize> = diagonals().map(|(baby, _)| *baby).collect();
             report.hoisted = babies.iter().filter(|&&baby| baby != 0).count();
             report.giants = groups.iter().filter(|group| group.giant != 0).count();
-            report.seconds = Work::linear(primes, report.diagonals, report.hoisted, report.giants).seconds(rates);
         }
     }
     report
-}
-
-/// Times of a transform and of a multiplication and addition of rows, the smallest of several.
-pub(super) fn measure(parameters: &Parameters) -> Result<Rates> {
-    let table = NttTable::new(parameters.degree(), Modulus::new(parameters.moduli()[0])?)?;
-    let mut rows: Vec<Vec<u64>> = (0..3).map(|i| (i..parameters.degree() as u64 + i).collect()).collect();
-    let [a, b, sum] = rows.as_mut_slice() else { return Ok(super::plan::typical(parameters.degree())) };
-    let fastest = |work: &mut dyn FnMut()| {
-        let time = |_| {
-            let start = Instant::now();
-            (0..8).for_each(|_| work());
-            start.elapsed().as_secs_f64() / 8.0
-        };
-        (0..12).map(time).fold(f64::INFINITY, f64::min)
-    };
-    let transform = fastest(&mut || table.forward(a));
-    let row = fastest(&mut || table.kernels().mul_add(sum, a, b));
-    Ok(Rates { transform, row })
 }

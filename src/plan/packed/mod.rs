@@ -7,11 +7,13 @@
 //! | [`baby_giant`] | which rotations to take |
 //! | [`search`] | the cheapest chain of placements through a network |
 //! | [`cost`] | what steps cost |
+//! | [`rates`] | how fast this machine is |
 //! | [`modulus`] | ring, scale and primes |
 //! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
 //! | [`program`] | the plan with its weights encoded: what runs |
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
+//! | `trial` | steps tried out, to know what they take |
 //! | [`explain`] | what the plan will take |
 //! | [`file`] | plans as bytes |
 //! | [`exact`] | the same on BFV |
@@ -27,8 +29,10 @@ pub mod modulus;
 pub mod placement;
 pub mod plan;
 pub mod program;
+pub mod rates;
 pub mod search;
 pub mod simulate;
+mod trial;
 
 pub use interface::Interface;
 pub use plan::{PackedOptions, Plan};

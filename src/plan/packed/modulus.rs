@@ -64,7 +64,7 @@ pub fn choose(degree: usize, divisions: usize, options: PackedOptions) -> Result
 }
 
 /// Bits of a scale that gives `precision` bits.
-fn base_bits(degree: usize, precision: u32) -> u32 {
+pub fn base_bits(degree: usize, precision: u32) -> u32 {
     precision + degree.ilog2() + 1
 }
 

@@ -91,8 +91,8 @@ impl Tensor {
 /// Degrees that are tried, smallest first.
 pub(super) const DEGREES: [usize; 5] = [2048, 4096, 8192, 16384, 32768];
 
-/// Seconds a transform and a row take at N = 8192, roughly: the search needs their ratio only.
-const TYPICAL: Rates = Rates { transform: 14e-6, row: 1.5e-6 };
+/// Seconds that operations take at N = 8192, roughly: the search needs their ratios only.
+const TYPICAL: Rates = Rates { transform: 14e-6, row: 1.5e-6, key: 6e-6, weight: 4e-6 };
 
 impl Plan {
     /// Plans a network: placements, rotations, levels, parameters.
@@ -268,10 +268,8 @@ impl Builder {
 /// Rates of a ring relative to one another.
 pub fn typical(degree: usize) -> Rates {
     let (n, reference) = (degree as f64, 8192f64);
-    Rates {
-        transform: TYPICAL.transform * n * n.log2() / (reference * reference.log2()),
-        row: TYPICAL.row * n / reference,
-    }
+    let rates = TYPICAL.times(n / reference);
+    Rates { transform: rates.transform * n.log2() / reference.log2(), ..rates }
 }
 
 /// The factor that brings a range to 1; ranges whose powers leave double precision stay as they are.
@@ -286,27 +284,38 @@ fn normalised(map: &AffineMap, input: f64, output: f64) -> Result<AffineMap> {
     AffineMap::new(map.input_shape(), map.output_shape(), map.offsets(), map.columns(), &weights, &bias)
 }
 
+/// Why no ring will do, and what would fit.
 fn no_room(maps: &[AffineMap], options: PackedOptions) -> Error {
-    let largest = maps.iter().flat_map(|map| [map.inputs(), map.outputs()]).max().unwrap_or(0);
-    let degree = DEGREES[DEGREES.len() - 1];
-    let divisions = 2 * maps.len() - 1;
-    let needed = modulus::needed_bits(degree, divisions, options.precision);
-    let limit = crate::scheme::security::limit(degree, options.security).unwrap_or(0);
-    let reason = if needed > limit {
-        let each = needed.saturating_sub(limit).div_ceil(divisions as u32 + 2);
-        format!(
-            "{} affine maps with squares between them need a modulus of {needed} bits, and N = {degree} allows {limit} at {}-bit security; ask for {each} bits of precision less, use fewer activations, or split the network at a refresh",
-            maps.len(),
-            options.security
-        )
-    } else {
-        format!(
-            "its largest tensor has {largest} values, and one ciphertext of N = {degree} has {} slots for {} image(s); use larger strides or fewer channels, or the batched layout",
-            degree / 2,
-            options.images
-        )
+    let fits = |degree: usize, maps: usize, precision: u32| {
+        let choice = modulus::choose(degree, 2 * maps - 1, PackedOptions { precision, ..options });
+        matches!(choice, Ok(Some(_)))
     };
-    Error::Unsupported { operation: "compiling for the packed layout", reason }
+    let largest = DEGREES[DEGREES.len() - 1];
+    let Some(degree) = DEGREES.into_iter().rev().find(|&degree| fits(degree, maps.len(), options.precision)) else {
+        return Error::TooDeep {
+            maps: maps.len(),
+            needed: modulus::needed_bits(largest, 2 * maps.len() - 1, options.precision),
+            each: modulus::base_bits(largest, options.precision),
+            limit: crate::scheme::security::limit(largest, options.security).unwrap_or(0),
+            degree: largest,
+            security: options.security,
+            precision: options.precision,
+            fitting_maps: (1..maps.len()).rev().find(|&fewer| fits(largest, fewer, options.precision)).unwrap_or(0),
+            fitting_precision: (1..options.precision).rev().find(|&bits| fits(largest, maps.len(), bits)),
+        };
+    };
+    let slots = degree / 2 / options.images;
+    let widest = |map: &AffineMap| map.inputs().max(map.outputs());
+    let (index, map) = maps.iter().enumerate().max_by_key(|(_, map)| widest(map)).unwrap_or((0, &maps[0]));
+    Error::TooWide {
+        map: index + 1,
+        inputs: map.inputs(),
+        outputs: map.outputs(),
+        degree,
+        slots,
+        images: options.images,
+        times: widest(map).div_ceil(slots).max(2),
+    }
 }
 
 fn assemble(

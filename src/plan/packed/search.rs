@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::network::Conv2d;
 
-    const RATES: Rates = Rates { transform: 14e-6, row: 1.5e-6 };
+    const RATES: Rates = Rates { transform: 14e-6, row: 1.5e-6, key: 6e-6, weight: 4e-6 };
     const SLOTS: Slots = Slots { count: 4096, cyclic: true };
 
     fn weights(count: usize) -> Vec<f64> {

@@ -139,6 +139,24 @@ impl PerValueProgram {
         self.steps.iter().filter(|step| !matches!(step.kernel, StepKernel::Map(_))).count()
     }
 
+    /// Words that the ciphertexts of a run take at the most, those of the image among them: what a step gets, in both forms,
+    /// and what it makes.
+    pub fn largest_words(&self) -> usize {
+        let context = self.context();
+        let polynomial = context.data_primes() * context.degree();
+        let (mut values, mut size, mut largest) = (self.inputs(), 2, 3 * self.inputs());
+        for (i, step) in self.steps.iter().enumerate() {
+            let own = values * size * if i == 0 { 2 } else { 1 };
+            (values, size) = match &step.kernel {
+                StepKernel::Map(map) => (map.outputs(), size),
+                StepKernel::Square => (values, 2 * size - 1),
+                StepKernel::SquareSums(groups) => (groups.len(), 2 * size - 1),
+            };
+            largest = largest.max(own + values * size);
+        }
+        largest * polynomial
+    }
+
     /// The names of the steps, each with the layers that it computes.
     pub fn step_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.steps.iter().map(|step| step.name.as_str())

@@ -11,7 +11,9 @@ use crate::evaluator::Evaluator;
 use crate::network::Network;
 use crate::plan::envelope::{self, Identity, Kind, ensure};
 use crate::plan::normal_form::values;
-use crate::scheme::{Context, Parameters, Plaintext};
+use crate::plan::rehearsal;
+use crate::runtime::Cancellation;
+use crate::scheme::{Ciphertext, Context, Form, Parameters, Plaintext};
 
 /// How numbers are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,38 @@ impl Recipe {
         let evaluator = Arc::new(Evaluator::new(Context::new(self.parameters.clone())?));
         let program = PerValueProgram::compile(evaluator, &interface.encoder()?, &self.network, self.fidelity)?;
         Ok((program, interface))
+    }
+
+    /// Seconds of a run of the program on one core, messages included, found by rehearsing it (less than a second, but for
+    /// large networks). Run it on one thread.
+    ///
+    /// # Errors
+    /// Those of [`compile`](Self::compile) and of a run.
+    pub fn seconds(&self, program: &PerValueProgram) -> Result<f64> {
+        let context = program.context();
+        let outputs: usize = self.network.output_shape().iter().product();
+        let answers = [outputs, (1 << program.squares()) + 1, context.data_primes()];
+        let messages =
+            rehearsal::receiving(context, program.inputs())? + rehearsal::sending(context, Form::Coefficient, answers)?;
+        let arithmetic = rehearsal::in_a_smaller_ring(self.parameters.degree(), |degree| self.rehearse(degree))?;
+        Ok(messages + arithmetic)
+    }
+
+    /// Seconds of a run in a ring of degree `degree`, or in the program's own where its digits need that.
+    fn rehearse(&self, degree: usize) -> Result<f64> {
+        let own = self.parameters.degree();
+        let moduli = self.parameters.moduli().to_vec();
+        let parameters = Parameters::bfv(degree, moduli, false, self.parameters.plain_modulus())?;
+        let Digits { integer, fraction, .. } = self.digits;
+        if integer + fraction > degree && degree < own {
+            return Ok(self.rehearse(own)? * degree as f64 / own as f64);
+        }
+        let (program, _) = Self { parameters, ..self.clone() }.compile()?;
+        let context = program.context();
+        let pixel = Ciphertext::zero(context, 2, context.data_primes(), Form::Coefficient, 1.0);
+        let image = vec![pixel; program.inputs()];
+        let image: Vec<&Ciphertext> = image.iter().collect();
+        rehearsal::fastest(|| program.run(&image, &Cancellation::new()).map(drop))
     }
 
     /// The server's file.

@@ -4,8 +4,9 @@ use super::plan::ExactPlan;
 use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
 use crate::plan::packed::cost::{Rates, Work};
-use crate::plan::packed::explain::{StepReport, measure, name_tensors, report};
+use crate::plan::packed::explain::{StepReport, counted, name_tensors};
 use crate::plan::packed::plan::Step;
+use crate::plan::packed::rates;
 
 /// What a program takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,7 @@ impl ExactPlan {
     pub fn explain(&self) -> Result<ExactExplanation> {
         let interface = &self.interface;
         let parameters = &interface.parameters;
-        let (rates, degree, count) = (measure(parameters)?, parameters.degree(), interface.plain_moduli.len());
+        let (rates, degree, count) = (rates::of_parts(parameters)?, parameters.degree(), interface.plain_moduli.len());
         let levels = self.levels();
         let mut steps: Vec<StepReport> = self
             .steps
@@ -46,7 +47,7 @@ impl ExactPlan {
             .zip(&levels)
             .map(|(step, &primes)| StepReport {
                 seconds: seconds(step, primes, rates) * count as f64,
-                ..report(step, primes, 1.0, rates)
+                ..counted(step, primes, 1.0)
             })
             .collect();
         name_tensors(&self.tensors, &mut steps);
@@ -79,7 +80,7 @@ pub(super) fn seconds(step: &Step, primes: usize, rates: Rates) -> f64 {
         Step::Square => product(primes).seconds(rates),
         Step::Sum { .. } | Step::Linear { .. } => 0.0,
     };
-    scaling + report(step, primes, 1.0, rates).seconds
+    scaling + counted(step, primes, 1.0).work().seconds(rates)
 }
 
 /// What a product of BFV takes beyond one of CKKS: lifting two polynomials to an auxiliary modulus somewhat longer than the
@@ -90,5 +91,5 @@ fn product(primes: usize) -> Work {
     let all = primes + auxiliary;
     let (lift, scale) = (2 * (primes + auxiliary), 3 * all + 3 * primes);
     let conversions = 2 * primes * auxiliary + 3 * all * primes;
-    Work { transforms: lift + scale, rows: conversions + 3 * auxiliary, key_rows: 0 }
+    Work { transforms: lift + scale, rows: conversions + 3 * auxiliary, ..Work::default() }
 }
