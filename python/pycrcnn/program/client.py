@@ -118,7 +118,7 @@ class ClientProgram:
         """
         header, payload = unpack("client", data)
         match header:
-            case {"error": int(error) | float(error)} if 0 <= error < math.inf:
+            case {"error": int(error) | float(error)} if error >= 0:
                 return cls(_native.Client.from_bytes(payload), read_head(header), float(error), threads)
             case _:
                 raise FormatError("the client's part does not say which error is to be expected; get it again")
