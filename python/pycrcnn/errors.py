@@ -160,8 +160,8 @@ class OutOfReachError(UnsupportedError):
     Attributes
     ----------
     figures : dict of str to int
-        Of networks that are too deep: how many `maps` there are, `needed_bits`, `bits_each`, `limit_bits` of the ring of
-        `degree` at `security`, `precision`, and `fitting_maps` or `fitting_precision` (or None) that would fit. Of
+        Of networks that are too deep: how many `maps` there are, `needed_bits`, `bits_each`, `limit_bits` of a ring
+        of `degree` at `security`, `precision`, and `fitting_maps` or `fitting_precision` (or None) that would fit. Of
         tensors that are too large: the number of the `map`, its `inputs` and `outputs`, the `slots` of each of the
         `images` in a ciphertext of `degree`, and by how many `times` the tensor exceeds them.
     """

@@ -27,6 +27,7 @@ from pycrcnn.errors import (
     MissingKeyError,
     NoiseBudgetError,
     OperandError,
+    OutOfReachError,
     ParameterError,
     PassphraseError,
     PyCrCNNError,
@@ -274,6 +275,37 @@ def test_networks_with_too_many_squares(layout: str) -> None:
         COMPILE[layout]([{"type": "square"}] * 70)
 
 
+def test_networks_out_of_reach_say_what_would_fit() -> None:
+    with pytest.raises(OutOfReachError, match="maps would fit, and all of them at") as deep:
+        packed([{"type": "square"}] * 12, precision=20)
+    figures = deep.value.figures
+    assert (deep.value.code, figures["maps"], figures["degree"]) == ("too-deep", 13, 32768)
+    assert (figures["needed_bits"] or 0) > (figures["limit_bits"] or 0)
+    packed([{"type": "square"}] * 12, precision=figures["fitting_precision"])
+    packed([{"type": "square"}] * ((figures["fitting_maps"] or 0) - 1), precision=20)
+    with pytest.raises(OutOfReachError):
+        packed([{"type": "square"}] * (figures["fitting_maps"] or 0), precision=20)
+    with pytest.raises(OutOfReachError, match=r"map number 1 .* 5 times fewer values") as wide:
+        packed(
+            [{"type": "linear", "weight": np.ones((2, 70_000))}],
+            input_shape=(70_000,),
+            calibration=np.ones((1, 70_000)),
+        )
+    assert (wide.value.code, wide.value.figures["inputs"], wide.value.figures["slots"]) == ("too-wide", 70_000, 16384)
+
+
+@pytest.mark.parametrize("layers", [small_network(), [*small_network(), {"type": "square"}]])
+def test_packed_replies_have_one_prime_that_is_full(layers: Layers) -> None:
+    program = packed(layers)
+    explanation = program.explain()
+    # Two polynomials modulo the first prime, which has room for the scale, the sign and a headroom of four bits.
+    assert explanation.bytes_down == 2 * explanation.degree * explanation.prime_bits[0] // 8
+    assert explanation.prime_bits[0] == explanation.steps[-1].scale_bits + 5
+    keys = program.keygen()
+    answer = program.run(keys.encrypt(IMAGES[:1]), keys.evaluation)
+    assert answer.nbytes == pytest.approx(explanation.bytes_down, abs=300)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -357,7 +389,7 @@ def test_arguments_of_the_per_value_layout(options: dict[str, Any], error: type[
         (IMAGES[:0], ShapeError),
         (IMAGES * np.nan, EncodingError),
         (IMAGES * np.inf, EncodingError),
-        (IMAGES * 1e30, EncodingError),
+        (IMAGES * 1e60, EncodingError),
         (IMAGES * 1j, InvalidTypeError),
         (np.full((1, *SHAPE), "1"), InvalidTypeError),
         (np.full((1, *SHAPE), None), InvalidTypeError),
@@ -646,6 +678,31 @@ def test_several_images_share_a_ciphertext(rng: np.random.Generator) -> None:
     assert error <= program.error
 
 
+def test_keys_levels_and_versions_that_do_not_fit() -> None:
+    program = packed()
+    keys = program.keygen()
+    images = keys.encrypt(IMAGES[:1])
+    # A network without a rotation, in the same ring: its key set has the relinearization key alone.
+    point = {"type": "conv2d", "weight": np.ones((1, 1, 1, 1))}
+    still = packed([point, {"type": "square"}, point])
+    assert (still.context.moduli, still.explain().keys) == (program.context.moduli, 1)
+    without = EvaluationKeys(still.keygen().evaluation.data, program.program_id)
+    with pytest.raises(MissingKeyError, match="the Galois key of the rotation by"):
+        program.run(images, without)
+    # An answer has fewer primes than an image.
+    answer = program.run(images, keys.evaluation)
+    with pytest.raises(OperandError, match="levels"):
+        program.run(EncryptedImages(answer.parts, 1), keys.evaluation)
+    for data, read in [
+        (program.to_bytes(), Program.from_bytes),
+        (program.client.to_bytes(), ClientProgram.from_bytes),
+        (keys.evaluation.to_bytes(), EvaluationKeys.from_bytes),
+        (images.to_bytes(), EncryptedImages.from_bytes),
+    ]:
+        with pytest.raises(FormatError, match="has format version 2"):
+            read(data[:7] + b"\x02" + data[8:])
+
+
 @pytest.mark.parametrize("layout", COMPILE)
 def test_simulated_answers_are_as_far_off_as_encrypted_ones(layout: str) -> None:
     program = COMPILE[layout]()
@@ -666,6 +723,8 @@ def test_explanations_are_shown_and_are_data() -> None:
         data = json.loads(json.dumps(explanation.as_dict()))
         assert data["layout"] == ("packed" if layout == "exact" else layout)
         assert data["degree"] == program.context.degree
+        assert data["seconds"] > 0
+        assert data["memory_bytes"] > 0
         assert str(explanation.degree) in str(explanation)
         assert "<table>" in explanation._repr_html_()
         keys = program.keygen()

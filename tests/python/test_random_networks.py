@@ -1,4 +1,4 @@
-"""Random small networks: encrypted, simulated and clear answers agree in every layout, within the error that is predicted."""
+"""Random small networks: encrypted, simulated and clear answers agree in every layout, within the predicted error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def convolution(rng: np.random.Generator, channels: tuple[int, int], kernel: int
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[Layers, tuple[int, int, int], int]:
-    """Layers, the shape of an image, and a seed: a convolution, perhaps pooling, up to two activations, a linear layer."""
+    """Layers, the shape of an image, and a seed: a convolution, perhaps pooling, squares, one or two linear layers."""
     seed = draw(seeds)
     rng = np.random.default_rng(seed)
     shape = draw(st.integers(1, 3)), draw(st.integers(4, 9)), draw(st.integers(4, 9))

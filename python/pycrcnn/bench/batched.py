@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pycrcnn import datasets
-from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
+from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, predictions, summary, timed
 from pycrcnn.program import compile  # noqa: A004
 
 __all__ = ["measure"]
@@ -28,6 +28,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt_raw(answer))
     clear = program.predict(images)
     seconds = summary("evaluate_s", evaluate)
+    max_error = float(np.abs(logits - clear).max())
     return {
         "name": "batched",
         "network": arguments.network,
@@ -52,7 +53,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "bytes_down": answer.nbytes,
         "bytes_keys": keys.evaluation.nbytes,
         "peak_rss_mb": peak_rss_mb(),
-        "max_error": float(np.abs(logits - clear).max()),
+        "max_error": max_error,
+        **predictions(program, encrypted, keys.evaluation, seconds["evaluate_s"], max_error),
         "accuracy": float((logits.argmax(1) == labels).mean()),
         "accuracy_clear": float((clear.argmax(1) == labels).mean()),
         "agreement": float((logits.argmax(1) == clear.argmax(1)).mean()),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import platform
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,9 @@ from typing import Any, TypeVar
 
 from pycrcnn import _native, models
 from pycrcnn.errors import InvalidValueError
+from pycrcnn.program import EncryptedImages, EvaluationKeys, Program
 
-__all__ = ["circumstances", "network", "peak_rss_mb", "summary", "timed"]
+__all__ = ["circumstances", "network", "peak_rss_mb", "predictions", "server_rss_mb", "summary", "timed"]
 
 _NETWORKS = {
     "5layer": "fashion-5layer",
@@ -56,6 +60,45 @@ def circumstances(threads: int) -> dict[str, Any]:
 def peak_rss_mb() -> float:
     """The largest resident size of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def server_rss_mb(program: Program, images: EncryptedImages, evaluation: EvaluationKeys) -> tuple[float, float]:
+    """The largest resident sizes of a process that answers with ``pycrcnn run``, and of one that only imports it, in MB."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        program.save(path / "program")
+        evaluation.save(path / "evaluation.key")
+        images.save(path / "images")
+        files = [str(path / name) for name in ("program", "evaluation.key", "images")]
+        answer = _process_rss_mb("-m", "pycrcnn.cli", "run", *files, "--output", str(path / "answer"), "--threads", "1")
+        return answer, _process_rss_mb("-c", "import pycrcnn.cli, pycrcnn.commands.run_command")
+
+
+def _process_rss_mb(*arguments: str) -> float:
+    # A process of its own asks for the size, because what a process has waited for is remembered as the largest of all.
+    ask = (
+        "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", ask, *arguments], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) * 1024 / 1e6
+
+
+def predictions(
+    program: Program, images: EncryptedImages, evaluation: EvaluationKeys, seconds: float, max_error: float
+) -> dict[str, float]:
+    """What `explain` predicts of a run on one core, and what part that is of what was measured."""
+    explanation = program.explain()
+    server, idle = server_rss_mb(program, images, evaluation)
+    return {
+        "predicted_evaluate_s": explanation.seconds,
+        "predicted_seconds_ratio": explanation.seconds / seconds,
+        "server_rss_mb": server,
+        "predicted_memory_mb": explanation.memory_bytes / 1e6,
+        "predicted_memory_ratio": explanation.memory_bytes / 1e6 / (server - idle),
+        "predicted_error": explanation.error,
+        "predicted_error_ratio": explanation.error / max_error if max_error > 0 else float("inf"),
+    }
 
 
 def _machine() -> str:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from pycrcnn import _native, datasets
-from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
+from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, predictions, summary, timed
 from pycrcnn.program import FractionalParameters, compile  # noqa: A004
 
 __all__ = ["measure"]
@@ -35,6 +35,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt_raw(answer))
     clear = fused.predict(image)
     budgets = layers_native.noise_budgets(keys.secret, layers_images, threads)
+    max_error = float(np.abs(logits - clear).max())
     return {
         "name": "per-value",
         "network": arguments.network,
@@ -64,7 +65,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "bytes_down": answer.nbytes,
         "bytes_keys": keys.evaluation.nbytes,
         "peak_rss_mb": peak_rss_mb(),
-        "max_error": float(np.abs(logits - clear).max()),
+        "max_error": max_error,
+        **predictions(fused, encrypted, keys.evaluation, seconds["evaluate_s"], max_error),
         "budget_bits": dict(budgets),
         "steps": fused_native.steps,
         "classes": {"true": int(labels[0]), "clear": int(clear.argmax()), "encrypted": int(logits.argmax())},
