@@ -12,12 +12,20 @@ from pycrcnn import datasets
 from pycrcnn.bench.measuring import circumstances, network, timed
 from pycrcnn.errors import NoiseBudgetError, UnsupportedError
 from pycrcnn.models import Model
-from pycrcnn.program import Program, compile  # noqa: A004
+from pycrcnn.program import FractionalParameters, Program, compile  # noqa: A004
+from pycrcnn.program.program import Layout, Mode
 
 __all__ = ["measure"]
 
 #: Images that are encrypted in the per-value layout, where the exact simulator answers for the others.
-_ENCRYPTED = 3
+_ENCRYPTED = 2
+
+#: Parameters for networks whose weights are not short, where the paper's parameters have no room for their digits.
+_FRACTIONAL = {
+    "cryptonets": FractionalParameters(m=16384, p=2**59 + 1, fraction_digits=14),
+    "lenet1": FractionalParameters(m=8192, p=2**59 + 1, fraction_digits=14),
+    "lenet5": FractionalParameters(m=16384, p=2**59 + 1, fraction_digits=14),
+}
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -27,13 +35,15 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     pixels, labels = datasets.load(model.dataset, "test")
     calibration = model.normalise(examples[:500])
     images, labels = model.normalise(pixels[: arguments.images]), labels[: arguments.images]
-    layouts = ("packed", "batched", "per-value") if arguments.layout == "all" else (arguments.layout,)
+    layouts: tuple[Layout, ...] = ("packed", "batched", "per-value")
+    if arguments.layout != "all":
+        layouts = (arguments.layout,)
     return [_agreement(arguments, layout, model, calibration, images, labels) for layout in layouts]
 
 
 def _agreement(
     arguments: argparse.Namespace,
-    layout: Any,
+    layout: Layout,
     model: Model,
     calibration: NDArray[np.float64],
     images: NDArray[np.float64],
@@ -41,11 +51,14 @@ def _agreement(
 ) -> dict[str, Any]:
     subject = {"name": "agreement", "network": arguments.network, "layout": layout}
     try:
-        options = {} if layout == "per-value" else {"calibration": calibration}
-        program = compile(model, layout=layout, threads=arguments.threads, **options)
-        mode = "simulate" if layout == "per-value" else "encrypted"
+        per_value = layout == "per-value"
+        parameters = _FRACTIONAL.get(arguments.network) if per_value else None
+        program = compile(
+            model, layout=layout, calibration=calibration, parameters=parameters, threads=arguments.threads
+        )
+        mode: Mode = "simulate" if per_value else "encrypted"
         (seconds,), answers = timed(1, lambda: program.predict(images, mode=mode))
-        exact = _encrypted_as_simulated(program, images, answers) if layout == "per-value" else {}
+        exact = _encrypted_as_simulated(program, images, answers) if per_value else {}
     except (UnsupportedError, NoiseBudgetError) as reason:
         return {**subject, "does_not_fit": str(reason)}
     clear, explanation = program.predict(images), program.explain()

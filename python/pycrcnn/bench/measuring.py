@@ -63,7 +63,7 @@ def peak_rss_mb() -> float:
 
 
 def server_rss_mb(program: Program, images: EncryptedImages, evaluation: EvaluationKeys) -> tuple[float, float]:
-    """The largest resident sizes of a process that answers with ``pycrcnn run``, and of one that only imports it, in MB."""
+    """The largest resident sizes of a process that answers with ``pycrcnn run``, and of one that only imports it: MB."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         program.save(path / "program")
@@ -80,7 +80,8 @@ def _process_rss_mb(*arguments: str) -> float:
         "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    done = subprocess.run([sys.executable, "-c", ask, *arguments], check=True, capture_output=True, text=True)
+    command = [sys.executable, "-c", ask, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - this interpreter
     return int(done.stdout.split()[-1]) * 1024 / 1e6
 
 
