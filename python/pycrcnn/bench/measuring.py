@@ -63,7 +63,7 @@ def peak_rss_mb() -> float:
 
 
 def server_rss_mb(program: Program, images: EncryptedImages, evaluation: EvaluationKeys) -> tuple[float, float]:
-    """The largest resident sizes of a process that answers with ``pycrcnn run``, and of one that only imports it: MB."""
+    """The largest resident sizes of a process that answers with ``pycrcnn run``, and of one that only imports it."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         program.save(path / "program")
