@@ -202,9 +202,7 @@ def _exact(
     return best
 
 
-def _batch_seconds(
-    program: _native.PackedProgram | _native.BatchedProgram | _native.ExactProgram, batch: int
-) -> float:
+def _batch_seconds(program: _native.PackedProgram | _native.BatchedProgram | _native.ExactProgram, batch: int) -> float:
     seconds: float = program.explain()["seconds"]
     return seconds * -(-batch // program.client().capacity)
 
