@@ -185,10 +185,11 @@ impl Ring {
         ((1.0 + 2.0 * self.degree as f64 / 3.0) / 12.0).sqrt()
     }
 
-    /// Deviation of the noise of a key switch: digits below their primes times fresh noise, divided by the special prime.
+    /// Deviation of the noise of a key switch: balanced digits of their primes times fresh noise, divided by the special
+    /// prime.
     fn switching(&self, primes: usize) -> f64 {
         let squares: f64 = self.moduli[..primes].iter().map(|q| q * q).sum();
-        (squares * self.degree as f64 / 3.0).sqrt() * FRESH / self.special
+        (squares * self.degree as f64 / 12.0).sqrt() * FRESH / self.special
     }
 
     fn bits(&self, primes: usize) -> f64 {
