@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import with_keys
 from pycrcnn import models
 from pycrcnn._values import PyCtxt
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
+from pycrcnn.network.server import main
 from pycrcnn.network.server.executer import perform_computation
 from pycrcnn.pyfhel import Pyfhel
 from service import problem, service
@@ -149,3 +151,13 @@ def test_a_model_that_is_being_compiled_says_so(http: Any, monkeypatch: pytest.M
     monkeypatch.setattr("pycrcnn.server.routes.models._PATIENCE", 0.0)
     problem(http.get("/v1/models/fashion-5layer"), 503, "unavailable")
     assert http.get("/readyz").json()["models"]["fashion-5layer"] == "compiling"
+
+
+def test_the_server_has_its_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCRCNN_STATE", str(tmp_path))
+    monkeypatch.setenv("PYCRCNN_SHIPPED_MODELS", "false")
+    served: list[Any] = []
+    monkeypatch.setattr("pycrcnn.server.listening.serve", served.append)
+    main.main()
+    assert [(settings.host, settings.port) for settings in served] == [("127.0.0.1", 5000)]
+    assert {"/compute", "/"} <= set(main.create_app().openapi()["paths"])
