@@ -49,10 +49,13 @@ class _Service:
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", "PYCRCNN_STATE": str(directory / "state")}
         environment["PYCRCNN_LOG_LEVEL"] = "warning"
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)  # noqa: S603 - our own
+        self.connections: list[http.client.HTTPConnection] = []
         self.port = self._port()
-        threading.Thread(target=self.process.communicate, daemon=True).start()
+        self.log = threading.Thread(target=self.process.communicate, daemon=True)
+        self.log.start()
 
     def _port(self) -> int:
+        """Where it listens; its other warnings are passed over."""
         for line in self.process.stderr or ():
             if line.startswith("pycrcnn: http"):
                 return int(line.rsplit(":", 1)[1])
@@ -66,8 +69,15 @@ class _Service:
             except OSError:
                 time.sleep(0.02)
             else:
+                self.connections.append(connection)
                 return connection
         raise BackendError("the service does not answer on loopback")
+
+    def stop(self) -> None:
+        for connection in self.connections:
+            connection.close()
+        self.process.send_signal(signal.SIGTERM)
+        self.log.join(60)
 
 
 @contextmanager
@@ -78,8 +88,7 @@ def _serving(program: Program) -> Iterator[_Service]:
         try:
             yield service
         finally:
-            service.process.send_signal(signal.SIGTERM)
-            service.process.wait(60)
+            service.stop()
 
 
 def _call(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, kind: str) -> bytes:
