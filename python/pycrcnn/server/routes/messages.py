@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import itertools
@@ -23,6 +24,8 @@ from pycrcnn.server.plane.service import DataPlane
 __all__ = ["BINARY", "JSON", "REQUEST_BODY", "JsonAnswer", "Question", "Selection", "answered", "asked"]
 
 BINARY, JSON = "application/octet-stream", "application/json"
+#: Bytes of JSON that are parsed at once.
+_LARGE = 1 << 20
 _IDENTITY = r"^[0-9a-f]{64}$"
 
 
@@ -101,24 +104,31 @@ async def asked(
     if kind == BINARY:
         if selection.keys is None:
             raise Refusal("unprocessable", "say which key set: keys=ID")
-        order, entry = plane.order(model, selection.program, selection.pair(), selection.keys, owner)
+        chosen = selection.program, selection.pair(), selection.keys
+        order, entry = await asyncio.to_thread(plane.order, model, *chosen, owner)
         async with bodies.body(request, plane.most_bytes(entry)) as body:
             images = EncryptedImages.from_bytes(body)
             plane.check(entry, images)
             yield Question(order, images, True)
     elif kind == JSON:
         async with bodies.body(request, plane.settings.max_json_bytes) as body:
-            question = _parsed(body)
+            # What takes long must not hold up other requests.
+            question, parts = await asyncio.to_thread(_read, body) if len(body) > _LARGE else _read(body)
             keys = question.keys or selection.keys
             if keys is None:
                 raise Refusal("unprocessable", "say which key set: keys=ID")
             program, layers = question.program or selection.program, question.layers or selection.pair()
-            order, entry = plane.order(model, program, layers, keys, owner)
-            images = EncryptedImages(tuple(map(_decoded, question.ciphertexts)), question.images)
+            order, entry = await asyncio.to_thread(plane.order, model, program, layers, keys, owner)
+            images = EncryptedImages(parts, question.images)
             plane.check(entry, images)
             yield Question(order, images, False)
     else:
         raise Refusal("unsupported-media-type", f"encrypted images are sent as {BINARY} or {JSON}")
+
+
+def _read(body: bytes) -> tuple[JsonQuestion, tuple[bytes, ...]]:
+    question = _parsed(body)
+    return question, tuple(map(_decoded, question.ciphertexts))
 
 
 def _parsed(body: bytes) -> JsonQuestion:
