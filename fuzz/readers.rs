@@ -97,7 +97,7 @@ pub fn parameters(bytes: &[u8]) {
 pub fn key_set(bytes: &[u8]) {
     for context in &*CONTEXTS {
         if let Ok(object) = SeededKeySet::from_bytes(context, bytes, LIMITS.max_bytes) {
-            assert_eq!(object.to_bytes(context).expect("it was read with this context"), bytes);
+            assert_eq!(object.into_bytes(context).expect("it was read with this context"), bytes);
         }
     }
 }

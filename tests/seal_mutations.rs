@@ -98,6 +98,6 @@ fn mutated_messages() {
         let secret = keygen::secret_key(context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
         let keys = generator.key_set(Some(1), &BTreeMap::from([(1, 1)]), &Cancellation::new()).unwrap();
-        run(&keys.to_bytes(context).unwrap(), readers::key_set, &mut random);
+        run(&keys.into_bytes(context).unwrap(), readers::key_set, &mut random);
     }
 }

@@ -51,36 +51,44 @@ fn payload(context: &Context, primes: usize) -> usize {
 }
 
 impl SeededKeySet {
-    /// The keys as they are sent.
+    /// The keys as they are sent. They are dropped as they are packed, for small devices.
     ///
     /// # Errors
     /// [`Error::ParametersMismatch`] for another context.
-    pub fn to_bytes(&self, context: &Context) -> Result<Vec<u8>> {
+    pub fn into_bytes(self, context: &Context) -> Result<Vec<u8>> {
         if self.parms_id != context.key_parms_id() {
             return Err(Error::ParametersMismatch { operation: "pack", object: "key set" });
         }
         let degree = context.degree();
-        let mut bytes = KEYS.to_vec();
+        let evaluation: usize = self.keys.iter().map(|key| 8 + payload(context, key.primes)).sum();
+        let public = pack(&self.public, degree, all_moduli(context));
+        let mut bytes = Vec::with_capacity(FIXED + public.len() + evaluation + 4);
+        bytes.extend(KEYS);
         bytes.extend((degree as u32).to_le_bytes());
         bytes.extend((self.keys.len() as u32).to_le_bytes());
         bytes.extend(self.parms_id.iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend(self.seed);
-        bytes.extend(pack(&self.public, degree, all_moduli(context)));
-        let packed: Vec<Vec<u8>> = self
-            .keys
-            .par_iter()
-            .map(|key| pack(&key.data, degree, (0..key.primes).flat_map(|_| row_moduli(context, key.primes))))
-            .collect();
-        for (key, packed) in self.keys.iter().zip(packed) {
-            let element = match key.purpose {
-                Purpose::Relinearization => 0,
-                Purpose::Galois(element) => element,
-            };
-            bytes.extend(element.to_le_bytes());
-            bytes.extend((key.primes as u32).to_le_bytes());
-            bytes.extend(packed);
+        bytes.extend(public);
+        let mut keys = self.keys.into_iter();
+        loop {
+            let batch: Vec<SeededKey> = keys.by_ref().take(rayon::current_num_threads()).collect();
+            if batch.is_empty() {
+                return Ok(sealed(bytes));
+            }
+            let packed = batch.into_par_iter().map(|key| {
+                let rows = (0..key.primes).flat_map(|_| row_moduli(context, key.primes));
+                (key.purpose, key.primes, pack(&key.data, degree, rows))
+            });
+            for (purpose, primes, packed) in packed.collect::<Vec<_>>() {
+                let element = match purpose {
+                    Purpose::Relinearization => 0,
+                    Purpose::Galois(element) => element,
+                };
+                bytes.extend(element.to_le_bytes());
+                bytes.extend((primes as u32).to_le_bytes());
+                bytes.extend(packed);
+            }
         }
-        Ok(sealed(bytes))
     }
 
     /// A key set from bytes from anywhere: memory is bounded by a small multiple of the bytes given, and every residue is reduced.
@@ -215,7 +223,7 @@ mod tests {
     fn keys_round_trip() {
         let context = context(45);
         let keys = keys(&context);
-        let bytes = keys.to_bytes(&context).unwrap();
+        let bytes = keys.clone().into_bytes(&context).unwrap();
         let public = 40 + 30 + 30 + 45;
         let bits = public + 2 * (40 + 30 + 45) + (40 + 45) + 3 * (40 + 30 + 30 + 45);
         assert_eq!(bytes.len(), FIXED + 3 * 8 + bits * 128 + 4);
@@ -231,7 +239,7 @@ mod tests {
         let context = context(45);
         let mut keys = keys(&context);
         keys.keys.push(keys.keys[1].clone());
-        let error = SeededKeySet::from_bytes(&context, &keys.to_bytes(&context).unwrap(), LIMIT).unwrap_err();
+        let error = SeededKeySet::from_bytes(&context, &keys.into_bytes(&context).unwrap(), LIMIT).unwrap_err();
         assert!(error.to_string().contains("twice"), "{error}");
     }
 
@@ -241,7 +249,7 @@ mod tests {
         #[test]
         fn damage_is_seen(at: prop::sample::Index, bit in 0u8..8, cut: prop::sample::Index) {
             let context = context(45);
-            let bytes = keys(&context).to_bytes(&context).unwrap();
+            let bytes = keys(&context).into_bytes(&context).unwrap();
             let mut damaged = bytes.clone();
             damaged[at.index(bytes.len())] ^= 1 << bit;
             prop_assert!(SeededKeySet::from_bytes(&context, &damaged, LIMIT).is_err());
@@ -251,7 +259,7 @@ mod tests {
         #[test]
         fn forged_headers_are_refused_or_sound(at in 8usize..120, byte: u8) {
             let context = context(45);
-            let bytes = keys(&context).to_bytes(&context).unwrap();
+            let bytes = keys(&context).into_bytes(&context).unwrap();
             let mut forged = bytes[..bytes.len() - 4].to_vec();
             forged[at] = byte;
             if let Ok(keys) = SeededKeySet::from_bytes(&context, &sealed(forged), LIMIT) {

@@ -83,7 +83,8 @@ impl Client {
         let context = self.inner.context();
         let (secret, public, bytes) = work::run(py, threads, |cancellation| {
             let (secret, set) = self.inner.generate_keys(cancellation)?;
-            Ok((secret, set.public_key(context)?, set.to_bytes(context)?))
+            let public = set.public_key(context)?;
+            Ok((secret, public, set.into_bytes(context)?))
         })?;
         let public = PublicKey::new(public, context);
         Ok((SecretKey { inner: Arc::new(secret) }, public, PyBytes::new(py, &bytes)))

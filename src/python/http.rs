@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::{arguments, work};
@@ -52,7 +53,7 @@ impl Http {
         method: &str,
         path: String,
         #[pyo3(from_py_with = arguments::count)] limit: u64,
-        body: Option<&[u8]>,
+        body: Option<PyBackedBytes>,
         content_type: &str,
         idempotency_key: Option<String>,
     ) -> PyResult<Bound<'py, PyDict>> {
@@ -65,7 +66,7 @@ impl Http {
         };
         let method = one_of("method", &["GET", "PUT", "POST", "DELETE"], method)?;
         let content_type = one_of("content_type", &["application/octet-stream", "application/json"], content_type)?;
-        let body = body.map(<[u8]>::to_vec);
+        let body = body.map(|bytes| Arc::new(bytes) as http::Body);
         let request = http::Request { method, path, content_type, body, idempotency_key, limit };
         let http = self.inner.clone();
         let reply = work::wait(py, move |cancellation| http.send(&request, cancellation))?;

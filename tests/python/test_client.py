@@ -117,12 +117,12 @@ def test_api_keys(service: SmallService) -> None:
 
 def test_asyncio(service: SmallService) -> None:
     client = pycrcnn.Client(service.url)
-    client.predict(IMAGES[0])
 
     async def ask() -> list[Any]:
         return await asyncio.gather(*(asyncio.to_thread(client.predict, image) for image in IMAGES))
 
     close(np.array(asyncio.run(ask())), PROGRAMS["packed"])
+    assert len(service.keys) == 1
 
 
 # A service that is broken, or busy.

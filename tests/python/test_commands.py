@@ -12,7 +12,10 @@ import pycrcnn
 from pycrcnn import cli, datasets, models
 
 
-def test_a_client_and_a_server_that_share_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_client_and_a_server_that_share_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCRCNN_PASSPHRASE", "correct horse")
     model = models.load("fashion-5layer")
     images = model.normalise(datasets.load("fashion-mnist", "test")[0][:3])
     np.save(tmp_path / "images.npy", images)
@@ -35,6 +38,10 @@ def test_a_client_and_a_server_that_share_files(tmp_path: Path, capsys: pytest.C
         assert np.abs(logits - expected).max() <= plan["error"]
     call("run", "@program", "@keys/evaluation.key", "@encrypted", "--output", "@answer")
     call("decrypt", "@client", "@keys", "@answer", "--output", "@logits.npy")
+    monkeypatch.delenv("PYCRCNN_PASSPHRASE")
+    arguments = [str(tmp_path / name) for name in ("client", "keys", "answer", "logits.npy")]
+    assert cli.main(["decrypt", *arguments[:3], "--output", arguments[3]]) == 1
+    assert "is locked: give the passphrase" in capsys.readouterr().err
     flooded = np.abs(np.load(tmp_path / "logits.npy") - expected)
     assert plan["error"] / 4 < flooded.max() <= 7 * plan["error"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pycrcnn import cli
 from small_service import SmallService
@@ -57,10 +58,9 @@ def test_classes_and_what_travelled(
 
 
 def test_pictures(service: SmallService, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = pytest.importorskip("PIL.Image", reason="Pillow")
     pixels = np.random.default_rng(1).integers(0, 256, (6, 6), dtype=np.uint8)
-    image.fromarray(pixels).save(tmp_path / "small.png")
-    image.fromarray(np.zeros((7, 9), np.uint8)).save(tmp_path / "large.png")
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    Image.fromarray(np.zeros((7, 9), np.uint8)).save(tmp_path / "large.png")
     (tmp_path / "text.png").write_text("no picture")
     assert cli.main(["predict", "--url", service.url, str(tmp_path / "small.png")]) == 0
     expected = PROGRAM.predict(pixels[None, None] / 256).argmax()

@@ -6,6 +6,7 @@ and the encrypted images; the client's part has no weights, and the secret key s
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 
 from pycrcnn.errors import FormatError
 
-__all__ = ["read_array"]
+__all__ = ["PASSPHRASE", "passphrase", "read_array"]
+
+#: Where the passphrase of secret keys is looked for, so that no command line shows it.
+PASSPHRASE = "PYCRCNN_PASSPHRASE"  # noqa: S105 - where it is, not what it is
+
+
+def passphrase() -> str | None:
+    """The passphrase that secret keys are locked under, where the environment has one."""
+    return os.environ.get(PASSPHRASE) or None
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pycrcnn.commands import passphrase
 from pycrcnn.program import Answer, ClientProgram, Keys
 
 __all__ = ["add_arguments", "run"]
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decrypt and write."""
-    keys = Keys.load(ClientProgram.load(arguments.client, arguments.threads), arguments.keys)
+    keys = Keys.load(ClientProgram.load(arguments.client, arguments.threads), arguments.keys, passphrase())
     decrypt = keys.decrypt_raw if arguments.raw else keys.decrypt
     np.save(arguments.output, decrypt(Answer.load(arguments.answer)), allow_pickle=False)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pycrcnn.commands import read_array
+from pycrcnn.commands import passphrase, read_array
 from pycrcnn.program import ClientProgram, Keys, PublicKey
 
 __all__ = ["add_arguments", "run"]
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encrypt and write."""
     client = ClientProgram.load(arguments.client, arguments.threads)
-    load = Keys.load if arguments.keys.is_dir() else PublicKey.load
-    load(client, arguments.keys).encrypt(read_array(arguments.images)).save(arguments.output)
+    path = arguments.keys
+    keys = Keys.load(client, path, passphrase()) if path.is_dir() else PublicKey.load(client, path)
+    keys.encrypt(read_array(arguments.images)).save(arguments.output)
     return 0

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pycrcnn.commands import read_array
+from pycrcnn.commands import PASSPHRASE, passphrase, read_array
 from pycrcnn.errors import InvalidValueError, MissingPackageError, ShapeError
 from pycrcnn.program.client import Keys
 from pycrcnn.service import Client, Description, Transfer
 
 __all__ = ["add_arguments", "run"]
 
-#: Where the API key and the passphrase of the secret key are looked for, so that no command line shows them.
-API_KEY, PASSPHRASE = "PYCRCNN_API_KEY", "PYCRCNN_PASSPHRASE"
+#: Where the API key is looked for, so that no command line shows it.
+API_KEY = "PYCRCNN_API_KEY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,12 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _keys(client: Client, directory: Path, images: int) -> None:
     """Keys from a directory, or fresh ones that are saved there."""
     offer = client.offer(images)
-    passphrase = os.environ.get(PASSPHRASE) or None
     own = directory / offer.id[:16]
     if own.is_dir():
-        client.use(Keys.load(client.program(offer), own, passphrase))
+        client.use(Keys.load(client.program(offer), own, passphrase()))
     else:
-        client.keys(offer).save(own, passphrase)
+        client.keys(offer).save(own, passphrase())
 
 
 def _images(path: Path, description: Description) -> list[tuple[str, NDArray[np.float64]]]:
@@ -99,7 +98,9 @@ def _picture(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise MissingPackageError("reading pictures needs Pillow: pip install Pillow, or give .npy files") from None
+        raise MissingPackageError(
+            "reading pictures needs Pillow: pip install 'pycrcnn[client]', or give .npy files"
+        ) from None
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ShapeError(f"the model takes arrays {list(shape)}, which are no pictures: give .npy files")
     try:

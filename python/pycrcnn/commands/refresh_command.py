@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pycrcnn.commands import passphrase
 from pycrcnn.program import Answer, InteractiveClient, InteractiveKeys
 
 __all__ = ["add_arguments", "run"]
@@ -22,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decrypt, square, encrypt, write."""
-    keys = InteractiveKeys.load(InteractiveClient.load(arguments.client, arguments.threads), arguments.keys)
+    keys = InteractiveKeys.load(
+        InteractiveClient.load(arguments.client, arguments.threads), arguments.keys, passphrase()
+    )
     keys.refresh(arguments.stage - 1, Answer.load(arguments.answer)).save(arguments.output)
     return 0

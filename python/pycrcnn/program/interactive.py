@@ -159,16 +159,19 @@ class InteractiveKeys:
             message = self.refresh(stage, run(stage, message))
         return self.decrypt(run(len(self.stages) - 1, message))
 
-    def save(self, directory: str | os.PathLike[str]) -> None:
+    def save(self, directory: str | os.PathLike[str], passphrase: str | None = None) -> None:
         """Write the keys of each part into folders ``stage-1``, ``stage-2`` and so on; see :meth:`Keys.save`."""
         for number, stage in enumerate(self.stages, 1):
-            stage.save(Path(directory) / f"stage-{number}")
+            stage.save(Path(directory) / f"stage-{number}", passphrase)
 
     @classmethod
-    def load(cls, client: InteractiveClient, directory: str | os.PathLike[str]) -> InteractiveKeys:
+    def load(
+        cls, client: InteractiveClient, directory: str | os.PathLike[str], passphrase: str | None = None
+    ) -> InteractiveKeys:
         """Read the folders of :meth:`save`."""
         folders = (Path(directory) / f"stage-{number}" for number in itertools.count(1))
-        return cls(tuple(Keys.load(stage, folder) for stage, folder in zip(client.stages, folders, strict=False)))
+        pairs = zip(client.stages, folders, strict=False)
+        return cls(tuple(Keys.load(stage, folder, passphrase) for stage, folder in pairs))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 import time
 import urllib.parse
 import warnings
@@ -100,6 +101,7 @@ class Client:
         self._keys: dict[str, Keys] = {} if keys is None else {keys.client.program_id: keys}
         self._sent: dict[str, str] = {}
         self._description: Description | None = None
+        self._lock = threading.RLock()
         self._model = model
         #: What travelled so far, and what took how long.
         self.transfer = Transfer()
@@ -239,9 +241,10 @@ class Client:
         values = np.asarray(x)
         single = values.shape == shape
         images = checked_images(values[None] if single else x, shape)
-        offer = self.offer(len(images), layer)
-        keys = self.keys(offer)
-        identity = self._send_keys(offer, keys)
+        with self._lock:  # of several threads one makes the keys and sends them
+            offer = self.offer(len(images), layer)
+            keys = self.keys(offer)
+            identity = self._send_keys(offer, keys)
         # As many runs in one request as keep it below some megabytes: an answer is lost or repeated as a whole.
         runs = max(1, _PART_LIMIT // max(1, offer.bytes_up))
         batches = range(0, len(images), runs * offer.capacity)
@@ -278,14 +281,16 @@ class Client:
             if error.status != 404 or offer.id not in self._sent:
                 raise
             # The service no longer has the keys: they have expired. They are sent again, once.
-            del self._sent[offer.id]
-            self._send_keys(offer, keys)
+            with self._lock:
+                self._sent.pop(offer.id, None)
+                self._send_keys(offer, keys)
             reply = self._http.send("POST", path, limit, body, idempotency_key=key)
-        self.transfer.bytes_up += len(body)
-        self.transfer.bytes_down += len(reply["body"])
-        self.transfer.request += reply["seconds"]
-        self.transfer.retried += reply["retried"]
-        self.transfer.add_server(reply["server_timing"])
+        with self._lock:
+            self.transfer.bytes_up += len(body)
+            self.transfer.bytes_down += len(reply["body"])
+            self.transfer.request += reply["seconds"]
+            self.transfer.retried += reply["retried"]
+            self.transfer.add_server(reply["server_timing"])
         return bytes(reply["body"])
 
     def program(self, offer: Offer | None = None) -> ClientProgram:
@@ -363,5 +368,5 @@ def _shown(batches: range, progress: bool) -> Iterator[int]:
     try:
         from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
-        raise MissingPackageError("progress: the bar needs tqdm; pip install tqdm") from None
+        raise MissingPackageError("progress: the bar needs tqdm: pip install 'pycrcnn[client]'") from None
     return iter(tqdm(batches, unit="request"))
