@@ -95,16 +95,17 @@ impl Evaluator {
         for (i, (out0, out1)) in first.chunks_exact_mut(degree).zip(second.chunks_exact_mut(degree)).enumerate() {
             let prime = if i == primes { key_primes - 1 } else { i };
             let table = &self.context.tables()[prime];
-            for (j, digit) in digits.chunks_exact_mut(degree).enumerate() {
-                let rows = j * degree..(j + 1) * degree;
-                if form == Form::Ntt && i == j {
-                    digit.copy_from_slice(&target[rows]);
-                } else {
-                    table.kernels().reduce(digit, &coefficients[rows]);
-                    table.forward(digit);
-                }
+            // Modulo its own prime, and transformed already, a digit is the target's row.
+            let own = (form == Form::Ntt && i < primes).then_some(i);
+            let rows = digits.chunks_exact_mut(degree).zip(coefficients.chunks_exact(degree));
+            for (_, (digit, coefficients)) in rows.enumerate().filter(|&(j, _)| Some(j) != own) {
+                table.kernels().reduce(digit, coefficients);
+                table.forward(digit);
             }
-            let digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
+            let mut digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
+            if let Some(j) = own {
+                digits[j] = &target[j * degree..(j + 1) * degree];
+            }
             let keys: Vec<[&[u64]; 2]> =
                 (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
             table.kernels().inner_products([out0, out1], &digits, &keys);
