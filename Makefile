@@ -29,7 +29,7 @@ test-rust: $(STAMPS)/system
 	cargo test --release
 	PYCRCNN_BACKEND=portable cargo test --release --test evaluator --test encryption --test batched
 
-test-python: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch
+test-python: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch $(STAMPS)/s3
 	$(BIN)/pytest
 
 clean:
@@ -62,6 +62,11 @@ $(STAMPS)/check: $(STAMPS)/build
 # Last, and a step of its own: PyTorch brings gigabytes of CUDA libraries, without which it does not import.
 $(STAMPS)/torch: $(STAMPS)/build | $(STAMPS)/package $(STAMPS)/check
 	$(PIP) install -q --group torch
+	touch $@
+
+# A real S3 server for the tests of object stores.
+$(STAMPS)/s3: $(STAMPS)/system
+	cargo install s3s-fs@0.14.1 --locked --features binary --root target/tools --target-dir target/tools/target
 	touch $@
 
 $(STAMPS)/rust-components: $(STAMPS)/system
