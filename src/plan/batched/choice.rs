@@ -35,6 +35,9 @@ const DEVIATIONS: f64 = 6.0;
 /// The largest prime, in bits: the widest that every backend's fastest kernels take.
 const PRIME_BITS: u32 = 50;
 
+/// Bits of precision beyond those asked for, at most: they cost bytes.
+const SPARE_BITS: u32 = 2;
+
 /// Bits by which results may exceed the ranges seen in calibration.
 const HEADROOM_BITS: f64 = 2.0;
 
@@ -61,14 +64,26 @@ pub(super) fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions
             reason: format!("{} bits; choose 128, 192 or 256", options.security),
         })?;
         // Every prime costs time, so a division may keep a larger scale to do with fewer.
-        let choices = (0..1u32 << squares).map(|whole| draft(maps, ranges, degree, options.precision, whole));
-        let choices = choices.collect::<Result<Vec<Choice>>>()?;
-        needed = choices.iter().map(Choice::modulus_bits).min().unwrap_or(0);
-        let fits = |choice: &Choice| {
-            choice.modulus_bits() <= limit && choice.primes.iter().all(|&bits| bits > degree.ilog2() + 2)
+        let drafts = |precision| {
+            let choices = (0..1u32 << squares).map(|whole| draft(maps, ranges, degree, precision, whole));
+            choices.collect::<Result<Vec<Choice>>>()
         };
-        let best = choices.into_iter().filter(fits).min_by_key(|choice| (choice.primes.len(), choice.modulus_bits()));
-        if let Some(choice) = best {
+        let best = |choices: Vec<Choice>| {
+            let fits = |choice: &Choice| {
+                choice.modulus_bits() <= limit && choice.primes.iter().all(|&bits| bits > degree.ilog2() + 2)
+            };
+            choices.into_iter().filter(fits).min_by_key(|choice| (choice.primes.len(), choice.modulus_bits()))
+        };
+        let choices = drafts(options.precision)?;
+        needed = choices.iter().map(Choice::modulus_bits).min().unwrap_or(0);
+        if let Some(choice) = best(choices) {
+            // Bits to spare make it more precise, where no further prime is needed for them.
+            for spare in (1..=SPARE_BITS).rev() {
+                let finer = best(drafts(options.precision + spare)?);
+                if let Some(finer) = finer.filter(|finer| finer.primes.len() == choice.primes.len()) {
+                    return Ok(finer);
+                }
+            }
             return Ok(choice);
         }
     }
