@@ -11,7 +11,7 @@ use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
 use super::{arguments, work};
 use crate::client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::envelope::Identity;
 use crate::plan::packed::exact::{self, ExactOptions, ExactPlan};
 use crate::protocol::{self, LIMIT};
@@ -90,12 +90,7 @@ impl ExactProgram {
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (program, contexts) = (&self.inner.plan().interface.program, self.inner.contexts());
-        let missing = Error::MissingKey {
-            operation: "packed program",
-            key: "evaluation keys".into(),
-            remedy: "prepare the key set with this program",
-        };
-        let keys = keys.evaluation.as_ref().ok_or(missing)?;
+        let keys = keys.evaluation()?;
         let bytes = work::run(py, threads, |cancellation| {
             let image = unpack(program, contexts, data)?;
             pack(program, contexts, self.inner.run(&image, keys, cancellation)?)

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::work;
 use crate::encryption::SeededKeySet;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluator::packed;
 use crate::plan::reply::Rerandomizer;
 use crate::protocol::LIMIT;
@@ -16,7 +16,7 @@ use crate::scheme::Context;
 #[pyclass(frozen, module = "pycrcnn._native")]
 pub struct PreparedKeys {
     /// those of the packed layout; the others evaluate without
-    pub evaluation: Option<packed::PackedKeys>,
+    evaluation: Option<packed::PackedKeys>,
     /// what replies are re-randomised with, modulo each plaintext modulus where there are several
     pub rerandomizers: Vec<Rerandomizer>,
     nbytes: usize,
@@ -31,9 +31,23 @@ impl PreparedKeys {
     }
 }
 
+impl PreparedKeys {
+    /// What the packed layouts compute with.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] for keys that were prepared for another layout.
+    pub fn evaluation(&self) -> Result<&packed::PackedKeys> {
+        self.evaluation.as_ref().ok_or_else(|| Error::MissingKey {
+            operation: "packed program",
+            key: "evaluation keys".into(),
+            remedy: "prepare the key set with this program",
+        })
+    }
+}
+
 /// Reads and expands a key set as it was sent, that of the first of the contexts, which differ in the plaintext modulus only.
-/// `evaluation` says whether the program computes with evaluation keys; where it
-/// does not, what stands there is checked and dropped.
+/// `evaluation` says whether the program computes with evaluation keys; where it does not, what stands there is checked and
+/// dropped.
 pub fn prepare(
     py: Python<'_>,
     contexts: &[Arc<Context>],

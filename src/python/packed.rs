@@ -9,7 +9,6 @@ use super::key_set::{self, PreparedKeys};
 use super::network::NormalForm;
 use super::{arguments, work};
 use crate::client;
-use crate::error::Error;
 use crate::plan::SAMPLES;
 use crate::plan::packed::{PackedOptions, Plan};
 use crate::protocol::{self, LIMIT};
@@ -85,12 +84,7 @@ impl PackedProgram {
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
-        let missing = Error::MissingKey {
-            operation: "packed program",
-            key: "evaluation keys".into(),
-            remedy: "prepare the key set with this program",
-        };
-        let keys = keys.evaluation.as_ref().ok_or(missing)?;
+        let keys = keys.evaluation()?;
         let bytes = work::run(py, threads, |cancellation| {
             let image = protocol::unpack(program, context, data, 1)?;
             let answer = self.inner.run(&image[0], keys, cancellation)?;

@@ -144,8 +144,7 @@ def compile(  # noqa: A001 - the field's word for it
     shape = tuple(network.input_shape)
     whole_number("threads", threads, 0, _MOST_THREADS)
     batch = whole_number("batch", batch, 1, 2**31 - 1)
-    if security not in (128, 192, 256):
-        raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
+    check_security(security)
     if layout not in ("auto", "packed", "batched", "per-value"):
         raise InvalidValueError(f"layout {layout!r}: choose 'auto', 'packed', 'batched' or 'per-value'")
     if scheme not in ("ckks", "bfv"):
@@ -279,6 +278,12 @@ def _digit_error(
         return math.inf
     largest = float(np.abs(answers - network.evaluate(some, threads)).max(initial=0.0))
     return max(2.0 * largest, 2.0**-parameters.fraction_digits)
+
+
+def check_security(security: int) -> None:
+    """Refuse a security that there is no table for."""
+    if security not in (128, 192, 256):
+        raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
 
 
 def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from pycrcnn.errors import FormatError, InvalidValueError, UnsupportedError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
 from pycrcnn.program.client import ClientProgram, Keys, checked_images
-from pycrcnn.program.compiling import EXAMPLES, PRECISION, Choice, examples_for
+from pycrcnn.program.compiling import EXAMPLES, PRECISION, Choice, check_security, examples_for
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation
 from pycrcnn.program.program import Mode, Program
@@ -35,7 +35,7 @@ __all__ = [
     "compile_interactive",
 ]
 
-#: Simulated answers by which the error is predicted, and its margin, as for a program on its own.
+#: Simulated answers by which the error is predicted, and its margin.
 _SAMPLES, _MARGIN = 128, 3.0
 
 #: Ways to cut that are tried for each number of parts, the most even first.
@@ -283,8 +283,7 @@ def compile_interactive(
     network = described.network
     if layout not in ("auto", "packed", "batched"):
         raise InvalidValueError(f"layout {layout!r}: choose 'auto', 'packed' or 'batched'")
-    if security not in (128, 192, 256):
-        raise InvalidValueError(f"security = {security!r} is not usable: choose 128, 192 or 256 bits")
+    check_security(security)
     batch = whole_number("batch", batch, 1, 2**31 - 1)
     bits = whole_number("precision", PRECISION["ckks"] if precision is None else precision, 1, 30)
     examples = examples_for(calibration, model, tuple(network.input_shape))
