@@ -224,6 +224,18 @@ class Program:
             **report,
         )
 
+    def plot(self) -> Any:
+        """The plan on one page, as a matplotlib figure; see :mod:`pycrcnn.viz`.
+
+        Raises
+        ------
+        MissingPackageError
+            It needs ``pip install 'pycrcnn[plot]'``.
+        """
+        from pycrcnn.viz import overview  # matplotlib is optional, and takes its time
+
+        return overview(self.explain())
+
     def to_bytes(self) -> bytes:
         """The program, weights included: the server's file."""
         network, native = self.network.to_bytes(), self.native.to_bytes()
