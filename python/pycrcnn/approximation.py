@@ -305,7 +305,9 @@ def _average_pool(place: _Place, torch: Any) -> Any:
     axes = "1d" if "1d" in place.kind.lower() else "2d"
     if "output_size" in options:
         return getattr(torch.nn, f"AdaptiveAvgPool{axes}")(options["output_size"])
-    return getattr(torch.nn, f"AvgPool{axes}")(**options, count_include_pad=False)
+    if np.any(options.get("padding", 0)):
+        options["count_include_pad"] = False
+    return getattr(torch.nn, f"AvgPool{axes}")(**options)
 
 
 def _pooling_options(place: _Place, torch: Any) -> Iterator[tuple[str, Any]]:

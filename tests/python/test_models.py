@@ -134,7 +134,7 @@ def test_read_gives_what_was_written(written):
         (lambda m, t: m["architecture"].append({"type": "exec"}), "unknown layer type 'exec'"),
         (
             lambda m, t: m["architecture"][0].update(stride=[0, 1]),
-            r"stride \[0, 1\] is not a pair of positive integers",
+            r"stride \[0, 1\] is not one or 2 whole numbers from 1 on",
         ),
         (lambda m, t: m["architecture"][0].update(kernel=[2]), "the metadata does not describe a network"),
         (lambda m, t: m.update(input_shape=[28, 28]), "the metadata does not describe a network"),

@@ -77,7 +77,7 @@ def train() -> TrainedDigits:
         offset=0.0,
         fraction_bits=_FRACTION_BITS,
         largest_magnitudes=tuple(map(float, magnitudes)),
-        card="Trained on scikit-learn's digits by pycrcnn.demo.digits.",
+        training={"command": "pycrcnn demo"},
     )
     return TrainedDigits(model, pixels[:_TEST_IMAGES], labels[:_TEST_IMAGES], examples, time.perf_counter() - start)
 

@@ -18,7 +18,7 @@ from pycrcnn.frontends.fields import Fields, whole_number
 from pycrcnn.frontends.head import HEADS, ClientLayer, client_head
 from pycrcnn.frontends.pooling import adaptive_average, average
 
-__all__ = ["native_network"]
+__all__ = ["fields_of", "native_network"]
 
 AffineMap = _native.AffineMap
 #: What the native network is made of; a residual layer is a pair of lists of named operations.
@@ -53,6 +53,13 @@ def native_network(
     if named and not operations:
         operations.append(("input", AffineMap.flatten(output).reshaped(output, output)))
     return _native.Network(list(shape), operations), client_head(head, tuple(output))
+
+
+def fields_of(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The fields that a layer of a kind needs, and those that it may have; None for kinds that are not known."""
+    if kind in _KINDS:
+        return _KINDS[kind].required, _KINDS[kind].optional
+    return ((), HEADS[kind]) if kind in HEADS else None
 
 
 def _name(layer: Any, index: int) -> str:
@@ -98,10 +105,10 @@ def _of_layer(layer: Mapping[str, Any], name: str, shape: Shape) -> list[Operati
 
 
 def _check_fields(layer: Mapping[str, Any], name: str) -> None:
-    kind = layer["type"]
-    if kind not in _KINDS and kind not in HEADS:
-        raise unsupported(name, kind)
-    required, optional = (_KINDS[kind].required, _KINDS[kind].optional) if kind in _KINDS else ((), HEADS[kind])
+    known = fields_of(layer["type"])
+    if known is None:
+        raise unsupported(name, layer["type"])
+    required, optional = known
     for field in required:
         if layer.get(field) is None:
             raise InvalidValueError(f"layer {name}: its {field} is missing")

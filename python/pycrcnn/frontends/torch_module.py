@@ -19,7 +19,7 @@ from pycrcnn.models import Layer
 __all__ = ["layers_of", "traced"]
 
 
-def layers_of(module: Any, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
+def layers_of(module: Any, input_shape: tuple[int, ...], plain: bool = False) -> tuple[Layer, ...]:
     """The layers that compute what a module computes in evaluation mode.
 
     Parameters
@@ -27,6 +27,8 @@ def layers_of(module: Any, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
     module : torch.nn.Module
         With one tensor ``[n, *input_shape]`` as its argument and one as its answer.
     input_shape : tuple of int
+    plain : bool
+        Take ReLU and max pooling too, which cannot be evaluated on ciphertexts.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def layers_of(module: Any, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
     while isinstance(module, torch.nn.DataParallel) or hasattr(module, "_orig_mod"):
         module = module.module if isinstance(module, torch.nn.DataParallel) else module._orig_mod
     with _evaluation_mode(module), torch.no_grad():
-        return _Walk(traced(module, torch), input_shape, torch).layers()
+        return _Walk(traced(module, torch), input_shape, torch, plain).layers()
 
 
 @contextmanager
@@ -86,8 +88,9 @@ def traced(module: Any, torch: Any) -> Any:
 class _Walk:
     """Goes through the nodes of a traced module, with a `Value` for every tensor that depends on its input."""
 
-    def __init__(self, traced: Any, input_shape: tuple[int, ...], torch: Any) -> None:
+    def __init__(self, traced: Any, input_shape: tuple[int, ...], torch: Any, plain: bool) -> None:
         self._traced = traced
+        self._conversions = {**_MODULES, **_PLAIN} if plain else _MODULES
         self._torch = torch
         self._graph = Graph(input_shape)
         self._modules = dict(traced.named_modules(remove_duplicate=False))
@@ -130,7 +133,7 @@ class _Walk:
             raise unsupported(self._graph.place, cls.__name__, "it takes more than one argument")
         if module._forward_hooks or module._forward_pre_hooks:
             raise self._graph.refuse("it has forward hooks, which are not followed", "remove them, or write a module")
-        convert = _MODULES.get(f"{cls.__module__.split('.modules.')[0]}.{cls.__name__}")
+        convert = self._conversions.get(f"{cls.__module__.split('.modules.')[0]}.{cls.__name__}")
         if convert is None:
             quantised = "quantised" if "quant" in cls.__module__ or ".qat" in cls.__module__ else ""
             raise unsupported(self._graph.place, f"Quantized{cls.__name__}" if quantised else cls.__name__, quantised)
@@ -229,6 +232,12 @@ def _constant_pad(x: Value, module: Any) -> Any:
     return FUNCTIONS["pad"](x, module.padding, value=getattr(module, "value", 0.0))
 
 
+def _max_pool(x: Value, module: Any) -> Value:
+    if (module.padding, module.dilation, module.ceil_mode) not in ((0, 1, False), ((0, 0), (1, 1), False)):
+        raise x.graph.refuse("it pads, dilates or rounds up", "replace it by average pooling, and retrain")
+    return x.then("max_pool2d", kernel=module.kernel_size, stride=module.stride)
+
+
 _POOL = "kernel_size stride padding ceil_mode count_include_pad"
 _CONVERSIONS: dict[str, Callable[[Value, Any], Any]] = {
     "Conv1d Conv2d": _convolution,
@@ -249,3 +258,4 @@ _CONVERSIONS: dict[str, Callable[[Value, Any], Any]] = {
 _MODULES = {f"torch.nn.{name}": convert for names, convert in _CONVERSIONS.items() for name in names.split()}
 _MODULES["pycrcnn.nn.Square"] = lambda x, _: x.power(2)
 _MODULES["pycrcnn.nn.Polynomial"] = lambda x, module: FUNCTIONS["polynomial"](x, module.coefficients)
+_PLAIN = {"torch.nn.ReLU": lambda x, _: x.then("relu"), "torch.nn.MaxPool2d": _max_pool}

@@ -12,32 +12,20 @@ accuracy on the test split, and the seed and the command that made it (``trainin
 
 from __future__ import annotations
 
-import json
-import os
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pycrcnn.errors import FormatError, InvalidValueError, ShapeError
+from pycrcnn.errors import InvalidValueError, ShapeError
 
-__all__ = ["Layer", "Model", "load", "names", "placed", "read"]
+__all__ = ["Layer", "Model", "from_torch", "load", "names", "placed", "read", "save"]
 
 _DIRECTORY = Path(__file__).parent
-
-_FIELDS = {
-    "conv2d": {"stride", "padding", "weight", "bias"},
-    "linear": {"weight", "bias"},
-    "avg_pool2d": {"kernel", "stride"},
-    "max_pool2d": {"kernel", "stride"},
-    "square": set[str](),
-    "relu": set[str](),
-    "flatten": set[str](),
-}
-_RANKS = {"conv2d": 4, "linear": 2}
 
 
 class Layer(TypedDict, total=False):
@@ -108,15 +96,16 @@ class Model:
     dataset : str
         What it was trained on; a name for `pycrcnn.datasets.load`.
     accuracy : float
-        On the test split, from 0 to 1, computed in double precision.
+        On the test split, from 0 to 1, computed in double precision; NaN where that is not known.
     scale, offset : float
         A pixel enters the network as ``scale * pixel + offset``.
     fraction_bits : int or None
         Weights and biases are multiples of 2^-fraction_bits, which keeps their encodings short; None if they are not.
     largest_magnitudes : tuple of float
-        Over the training split: of the input and of each layer's output.
-    card : str
-        Where the weights come from, in a few lines for people.
+        Over the training split: of the input and of each layer's output. Empty where that is not known.
+    training : mapping
+        Where the weights come from, as JSON has it: the command, the seed, the version of PyTorch, the options, and the
+        log, a list of loss and test accuracy by epoch.
     """
 
     name: str
@@ -126,9 +115,17 @@ class Model:
     accuracy: float
     scale: float
     offset: float
-    fraction_bits: int | None
-    largest_magnitudes: tuple[float, ...]
-    card: str
+    fraction_bits: int | None = None
+    largest_magnitudes: tuple[float, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def card(self) -> str:
+        """What it is and where it comes from, in a few lines for people."""
+        known = "" if math.isnan(self.accuracy) else f": {self.accuracy:.2%} of the {self.dataset} test split"
+        made = f"\nmade by `{self.training['command']}`" if "command" in self.training else ""
+        torch = f" with PyTorch {self.training['torch']}" if made and "torch" in self.training else ""
+        return f"{self.name}{known}{made}{torch}"
 
     def normalise(self, images: ArrayLike) -> NDArray[np.float64]:
         """Turn pixels into what the network takes.
@@ -202,77 +199,6 @@ def load(name: str) -> Model:
     return read(_DIRECTORY / f"{name}.safetensors")
 
 
-def read(path: str | os.PathLike[str]) -> Model:
-    """A network from a safetensors file with the metadata that ``training/train.py`` writes.
-
-    Raises
-    ------
-    FormatError
-        The file, its metadata or a tensor is not as expected; the message says which.
-    OSError
-        It cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open  # not needed by clients
-
-    path = Path(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
-        raise FormatError(f"{path}: not a safetensors file ({error})") from error
-    try:
-        return _model(metadata, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"{path}: the metadata does not describe a network: {detail}") from error
-
-
-def _model(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> Model:
-    channels, height, width = json.loads(metadata["input_shape"])
-    normalisation = json.loads(metadata["normalisation"])
-    accuracy = json.loads(metadata["accuracy"])
-    return Model(
-        name=metadata["name"],
-        input_shape=(channels, height, width),
-        layers=tuple(_layer(description, tensors) for description in json.loads(metadata["architecture"])),
-        dataset=metadata["dataset"],
-        accuracy=accuracy,
-        scale=normalisation["scale"],
-        offset=normalisation["offset"],
-        fraction_bits=json.loads(metadata.get("fraction_bits", "null")),
-        largest_magnitudes=tuple(json.loads(metadata["largest_magnitudes"])),
-        card=(
-            f"{metadata['name']}: {accuracy:.2%} of the {metadata['dataset']} test split\n"
-            f"made by `{metadata['command']}` with PyTorch {metadata['torch']}"
-        ),
-    )
-
-
-def _layer(description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Layer:
-    kind = description["type"]
-    if kind not in _FIELDS:
-        raise ValueError(f"unknown layer type {kind!r}")
-    layer: dict[str, Any] = {"type": kind}
-    for field in _FIELDS[kind]:
-        value = description[field]
-        layer[field] = _tensor(value, tensors) if field in ("weight", "bias") else _pair(field, value)
-    if kind in _RANKS and (layer["weight"].ndim != _RANKS[kind] or layer["bias"].shape != layer["weight"].shape[:1]):
-        shapes = layer["weight"].shape, layer["bias"].shape
-        raise ValueError(f"{kind} with weight {shapes[0]} and bias {shapes[1]}")
-    return cast(Layer, layer)
-
-
-def _tensor(name: str, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    array = tensors[name].astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"tensor {name!r} holds values that are not finite")
-    array.flags.writeable = False
-    return array
-
-
-def _pair(field: str, value: Any) -> tuple[int, int]:
-    y, x = value
-    if not (isinstance(y, int) and isinstance(x, int)) or min(y, x) < (0 if field == "padding" else 1):
-        raise ValueError(f"{field} {value!r} is not a pair of positive integers")
-    return y, x
+# Below what they use, which they import.
+from pycrcnn.models.conversion import from_torch  # noqa: E402
+from pycrcnn.models.files import read, save  # noqa: E402
