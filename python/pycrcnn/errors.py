@@ -159,17 +159,21 @@ class OutOfReachError(UnsupportedError):
 
     Attributes
     ----------
+    layer : str
+        The first layer for which there is no room, or the layer whose tensor is too large; empty where it is not known.
     figures : dict of str to int
         Of networks that are too deep: how many `maps` there are, `needed_bits`, `bits_each`, `limit_bits` of a ring
         of `degree` at `security`, `precision`, and `fitting_maps` or `fitting_precision` (or None) that would fit. Of
-        tensors that are too large: the number of the `map`, its `inputs` and `outputs`, the `slots` of each of the
-        `images` in a ciphertext of `degree`, and by how many `times` the tensor exceeds them.
+        integers that are too long (BFV): the same, and `integer_bits` (or None). Of tensors that are too large: the
+        layer's `inputs` and `outputs`, the `slots` of each of the `images` in a ciphertext of `degree`, and by how many
+        `times` the tensor exceeds them.
     """
 
     default_code = "too-deep"
 
     def __init__(self, message: str = "", code: str | None = None) -> None:
         super().__init__(message, code)
+        self.layer = ""
         self.figures: dict[str, int | None] = {}
 
 

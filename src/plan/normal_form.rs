@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::alternation::alternation;
+use super::alternation::{Alternation, alternation};
 use super::envelope::ensure;
 use crate::error::{Error, Result};
 use crate::network::{Activation, AffineMap, Layer, Network};
@@ -15,6 +15,7 @@ pub struct NormalForm {
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,
     maps: Vec<AffineMap>,
+    layers: Vec<String>,
     input_range: f64,
     ranges: Vec<f64>,
 }
@@ -33,11 +34,11 @@ impl NormalForm {
                 got: vec![0],
             });
         }
-        let maps = alternation(network, Some(&network.ranges(images)?))?;
+        let Alternation { maps, layers } = alternation(network, Some(&network.ranges(images)?))?;
         let input_range = largest(images);
         let ranges = ranges(&maps, images)?;
         let [input_shape, output_shape] = [network.input_shape(), network.output_shape()].map(<[usize]>::to_vec);
-        Ok(Self { input_shape, output_shape, maps, input_range, ranges })
+        Ok(Self { input_shape, output_shape, maps, layers, input_range, ranges })
     }
 
     /// The shape of one image.
@@ -53,6 +54,11 @@ impl NormalForm {
     /// The affine maps, at least one, with a square of every value between one and the next.
     pub fn maps(&self) -> &[AffineMap] {
         &self.maps
+    }
+
+    /// The layers that each map computes, by name.
+    pub fn layers(&self) -> &[String] {
+        &self.layers
     }
 
     /// The largest |value| of the input.
@@ -95,6 +101,7 @@ impl NormalForm {
                 },
                 output_shape: if last { self.output_shape.clone() } else { output_shape.to_vec() },
                 maps: maps.to_vec(),
+                layers: self.layers[pair[0]..pair[1]].to_vec(),
                 input_range: if first { self.input_range } else { self.ranges[pair[0] - 1].powi(2) },
                 ranges: ranges.to_vec(),
             }
@@ -115,7 +122,7 @@ impl NormalForm {
             }
             let last = index + 1 == self.maps.len();
             let output = if last { self.output_shape.clone() } else { map.output_shape().to_vec() };
-            layers.push(Layer::affine(format!("map {}", index + 1), map.clone().reshaped(&shape, &output)?));
+            layers.push(Layer::affine(self.layers[index].clone(), map.clone().reshaped(&shape, &output)?));
             shape = output;
         }
         Network::new(&self.input_shape, layers)
@@ -131,6 +138,7 @@ impl NormalForm {
             values(&self.input_shape) == Some(first.inputs()) && values(&self.output_shape) == Some(last.outputs())
         });
         ensure(fitting && ends, "the shapes of its maps do not fit together")?;
+        ensure(self.layers.len() == self.maps.len(), "it does not name the layers of each map")?;
         let ranges = self.ranges.len() == self.maps.len();
         let finite = self.ranges.iter().chain([&self.input_range]).all(|range| range.is_finite() && *range >= 0.0);
         ensure(ranges && finite, "its ranges are not numbers, one for each map")

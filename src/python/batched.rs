@@ -65,6 +65,7 @@ impl BatchedProgram {
         for step in &explanation.steps {
             let row = PyDict::new(py);
             row.set_item("kind", &step.kind)?;
+            row.set_item("layers", &step.layers)?;
             row.set_item("primes", step.primes)?;
             row.set_item("weights", step.weights)?;
             steps.append(row)?;

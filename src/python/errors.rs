@@ -12,7 +12,7 @@ fn class_name(error: &Error) -> &'static str {
         Error::ParametersMismatch { .. } => "KeyMismatchError",
         Error::OperandMismatch { .. } => "OperandError",
         Error::WrongPassphrase => "PassphraseError",
-        Error::TooDeep { .. } | Error::TooWide { .. } => "OutOfReachError",
+        Error::TooDeep { .. } | Error::TooLong { .. } | Error::TooWide { .. } => "OutOfReachError",
         _ => match error.kind() {
             Kind::Value => "InvalidValueError",
             Kind::Shape => "ShapeError",
@@ -30,7 +30,18 @@ fn class_name(error: &Error) -> &'static str {
 /// What was needed and what would fit, by name, of errors that say so.
 fn figures(error: &Error) -> Vec<(&'static str, Option<usize>)> {
     match *error {
-        Error::TooDeep { maps, needed, each, limit, degree, security, precision, fitting_maps, fitting_precision } => {
+        Error::TooDeep {
+            maps,
+            needed,
+            each,
+            limit,
+            degree,
+            security,
+            precision,
+            fitting_maps,
+            fitting_precision,
+            ..
+        } => {
             vec![
                 ("maps", Some(maps)),
                 ("needed_bits", Some(needed as usize)),
@@ -43,8 +54,17 @@ fn figures(error: &Error) -> Vec<(&'static str, Option<usize>)> {
                 ("fitting_precision", fitting_precision.map(|bits| bits as usize)),
             ]
         }
-        Error::TooWide { map, inputs, outputs, degree, slots, images, times } => vec![
-            ("map", Some(map)),
+        Error::TooLong { maps, integer_bits, needed, limit, degree, security, precision, fitting_precision } => vec![
+            ("maps", Some(maps)),
+            ("integer_bits", integer_bits.map(|bits| bits as usize)),
+            ("needed_bits", needed.map(|bits| bits as usize)),
+            ("limit_bits", Some(limit as usize)),
+            ("degree", Some(degree)),
+            ("security", Some(security as usize)),
+            ("precision", Some(precision as usize)),
+            ("fitting_precision", fitting_precision.map(|bits| bits as usize)),
+        ],
+        Error::TooWide { inputs, outputs, degree, slots, images, times, .. } => vec![
             ("inputs", Some(inputs)),
             ("outputs", Some(outputs)),
             ("degree", Some(degree)),
@@ -68,6 +88,9 @@ impl From<Error> for PyErr {
                 }
                 let class = py.import("pycrcnn.errors")?.getattr(class_name(&error))?;
                 let exception = class.call1((error.to_string(), error.code()))?;
+                if let Error::TooDeep { layer, .. } | Error::TooWide { layer, .. } = &error {
+                    exception.setattr("layer", layer)?;
+                }
                 for (name, value) in figures(&error) {
                     exception.getattr("figures")?.set_item(name, value)?;
                 }

@@ -136,6 +136,7 @@ impl ExactProgram {
         for (step, &budget) in explanation.steps.iter().zip(&explanation.budgets) {
             let row = PyDict::new(py);
             row.set_item("kind", &step.kind)?;
+            row.set_item("layers", &step.layers)?;
             row.set_item("layout", &step.layout)?;
             row.set_item("primes", step.primes)?;
             row.set_item("noise_budget", budget)?;

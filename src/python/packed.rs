@@ -146,6 +146,7 @@ impl PackedProgram {
         for step in &explanation.steps {
             let row = PyDict::new(py);
             row.set_item("kind", &step.kind)?;
+            row.set_item("layers", &step.layers)?;
             row.set_item("layout", &step.layout)?;
             row.set_item("primes", step.primes)?;
             row.set_item("scale_bits", step.scale_bits)?;

@@ -276,7 +276,7 @@ def test_networks_with_too_many_squares(layout: str) -> None:
 
 
 def test_networks_out_of_reach_say_what_would_fit() -> None:
-    with pytest.raises(OutOfReachError, match="maps would fit, and all of them at") as deep:
+    with pytest.raises(OutOfReachError, match="room for .* maps, up to layer .*, and for all of them at") as deep:
         packed([{"type": "square"}] * 12, precision=20)
     figures = deep.value.figures
     assert (deep.value.code, figures["maps"], figures["degree"]) == ("too-deep", 13, 32768)
@@ -285,13 +285,33 @@ def test_networks_out_of_reach_say_what_would_fit() -> None:
     packed([{"type": "square"}] * ((figures["fitting_maps"] or 0) - 1), precision=20)
     with pytest.raises(OutOfReachError):
         packed([{"type": "square"}] * (figures["fitting_maps"] or 0), precision=20)
-    with pytest.raises(OutOfReachError, match=r"map number 1 .* 5 times fewer values") as wide:
+    with pytest.raises(OutOfReachError, match=r"layer .* takes 70000 values to 2, .* 5 times fewer values") as wide:
         packed(
             [{"type": "linear", "weight": np.ones((2, 70_000))}],
             input_shape=(70_000,),
             calibration=np.ones((1, 70_000)),
         )
     assert (wide.value.code, wide.value.figures["inputs"], wide.value.figures["slots"]) == ("too-wide", 70_000, 16384)
+    assert wide.value.layer == "0 linear"
+
+
+def test_the_layer_beyond_which_there_is_no_room_is_named() -> None:
+    half = {"type": "linear", "weight": np.eye(4) / 2}
+    layers = [{"type": "square"} if i % 2 else {**half, "name": f"dense{i}"} for i in range(41)]
+    with pytest.raises(OutOfReachError) as deep:
+        packed(layers, precision=20)
+    fitting = deep.value.figures["fitting_maps"] or 0
+    assert deep.value.layer == f"dense{2 * fitting} linear"
+    packed(layers[: 2 * fitting - 1], precision=20)
+
+
+@pytest.mark.parametrize("layout", ["packed", "batched"])
+def test_plans_name_the_layers_of_each_matrix(layout: str) -> None:
+    steps = COMPILE[layout](small_network()).explain().steps
+    named = [step.layers for step in steps if step.kind.startswith("linear")]
+    assert ", ".join(named).split(", ") == [
+        f"{index} {layer['type']}" for index, layer in enumerate(small_network()) if layer["type"] != "square"
+    ]
 
 
 @pytest.mark.parametrize("layers", [small_network(), [*small_network(), {"type": "square"}]])

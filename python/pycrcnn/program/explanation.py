@@ -19,6 +19,8 @@ class Step:
     kind : str
         Packed: ``"linear"`` (a matrix over slots, then a division by one prime), ``"sum"`` (of rotations: copies of
         values, or partial sums added up) or ``"square"``. Per-value: the names of the layers.
+    layers : str
+        The layers of the network that a matrix computes: neighbours are one matrix.
     layout : str
         Where the values lie after it.
     primes : int
@@ -35,6 +37,7 @@ class Step:
     """
 
     kind: str
+    layers: str = ""
     layout: str = ""
     primes: int = 0
     scale_bits: float = 0.0
@@ -74,7 +77,7 @@ class Explanation:
         Of the encrypted images and answers of one run.
     memory_bytes : int
         What a server takes for it at the most, besides Python: keys and weights while they are made ready (packed), or
-        the ciphertexts of a run. Packed BFV: keys and weights, ready for use.
+        the ciphertexts of a run.
     error : float
         The largest error of an answer that is to be expected: as simulated noise made it on the calibration images, or
         rounding to integers or digits; infinite where the digits of per-value answers outgrow the plaintext modulus.
@@ -143,7 +146,7 @@ class Explanation:
         if self.client_head:
             yield "client computes", ", ".join(self.client_head)
 
-    _COLUMNS = ("step", "primes", "scale or budget", "weights", "diagonals", "rotations", "ms", "values lie")
+    _COLUMNS = ("step", "primes", "scale or budget", "weights", "diagonals", "rotations", "ms", "layers", "values lie")
 
     def _rows(self) -> Iterable[tuple[str, ...]]:
         for step in self.steps:
@@ -153,7 +156,7 @@ class Explanation:
             numbers += [step.weights, step.diagonals]
             numbers += [f"{step.hoisted_rotations}+{step.giant_rotations}" if rotations else ""]
             numbers += [f"{1e3 * step.seconds:.2f}" if step.seconds else ""]
-            yield step.kind, *(str(number or "") for number in numbers), step.layout
+            yield step.kind, *(str(number or "") for number in numbers), step.layers, step.layout
 
     def __str__(self) -> str:
         lines = [f"{name:>16}  {text}" for name, text in self._facts()]
@@ -163,7 +166,7 @@ class Explanation:
             lines.append("")
             for row in rows:
                 cells = (
-                    cell.ljust(width) if i in (0, len(row) - 1) else cell.rjust(width)
+                    cell.ljust(width) if i in (0, len(row) - 2, len(row) - 1) else cell.rjust(width)
                     for i, (cell, width) in enumerate(zip(row, widths, strict=True))
                 )
                 lines.append("  ".join(cells).rstrip())

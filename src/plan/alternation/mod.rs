@@ -11,18 +11,30 @@
 //! | `polynomial` | polynomials as sums of squares |
 //! | `factor` | splits a polynomial into two of half the degree |
 //! | `schedule` | chooses what is carried through each square, and builds the maps |
+//! | `origin` | which layers each map comes from |
 
 mod factor;
 mod graph;
+mod origin;
 mod polynomial;
 mod schedule;
 
 use std::borrow::Cow;
 
 use graph::{Graph, Place};
+use origin::Origins;
 
 use crate::error::Result;
 use crate::network::{Activation, AffineMap, Layer, Network, Operation, Ranges};
+
+/// Affine maps with squares between them, and where they come from.
+#[derive(Debug)]
+pub struct Alternation {
+    /// the maps, at least one
+    pub maps: Vec<AffineMap>,
+    /// the layers that each map computes, by name
+    pub layers: Vec<String>,
+}
 
 /// A network as `maps[0]`, square, `maps[1]`, square, ..., the last map: `maps.len() - 1` squares of all values.
 ///
@@ -36,16 +48,26 @@ use crate::network::{Activation, AffineMap, Layer, Network, Operation, Ranges};
 /// # Errors
 /// [`Error::Unsupported`](crate::error::Error::Unsupported) for polynomials that double precision cannot factor, with the
 /// name of the layer; what the affine maps refuse.
-pub fn alternation(network: &Network, ranges: Option<&Ranges>) -> Result<Vec<AffineMap>> {
+pub fn alternation(network: &Network, ranges: Option<&Ranges>) -> Result<Alternation> {
     let mut graph = Graph::new(network.input_shape(), known(ranges.map(|ranges| ranges.input)));
+    let mut origins = Origins::default();
     let input = graph.input();
-    let output = chain(&mut graph, network.layers(), ranges, input)?;
-    schedule::maps(&graph, output)
+    let output = chain(&mut graph, &mut origins, network.layers(), ranges, input)?;
+    let maps = schedule::maps(&graph, output)?;
+    let layers = (0..maps.len()).map(|level| origins.of(level)).collect();
+    Ok(Alternation { maps, layers })
 }
 
 /// The place of what a chain of layers gives for what stands at `place`.
-fn chain<'a>(graph: &mut Graph<'a>, layers: &'a [Layer], ranges: Option<&Ranges>, mut place: Place) -> Result<Place> {
+fn chain<'a>(
+    graph: &mut Graph<'a>,
+    origins: &mut Origins<'a>,
+    layers: &'a [Layer],
+    ranges: Option<&Ranges>,
+    mut place: Place,
+) -> Result<Place> {
     for (index, layer) in layers.iter().enumerate() {
+        let from = graph.node(place).level;
         let range = known(ranges.and_then(|ranges| ranges.layers.get(index).copied()));
         place = match &layer.operation {
             Operation::Affine(map) => graph.affine(place, Cow::Borrowed(map), range)?,
@@ -55,11 +77,12 @@ fn chain<'a>(graph: &mut Graph<'a>, layers: &'a [Layer], ranges: Option<&Ranges>
             }
             Operation::Residual { body, shortcut } => {
                 let branches = ranges.and_then(|ranges| ranges.branches.get(&index));
-                let body = chain(graph, body, branches.map(|branches| &branches[0]), place)?;
-                let shortcut = chain(graph, shortcut, branches.map(|branches| &branches[1]), place)?;
+                let body = chain(graph, origins, body, branches.map(|branches| &branches[0]), place)?;
+                let shortcut = chain(graph, origins, shortcut, branches.map(|branches| &branches[1]), place)?;
                 graph.sum(&[(body, 1.0), (shortcut, 1.0)], 0.0, range)
             }
         };
+        origins.add(layer, from, graph.node(place).level);
     }
     Ok(place)
 }

@@ -31,7 +31,8 @@ fn polynomial(coefficients: &[f64], range: f64) -> (Vec<AffineMap>, f64) {
     let network = Network::new(&[count], vec![Layer::activation("polynomial", activation)]).unwrap();
     let points = points(range, count);
     let ranges = network.ranges(&points).unwrap();
-    let maps = alternation(&network, Some(&ranges)).unwrap();
+    let Alternation { maps, layers } = alternation(&network, Some(&ranges)).unwrap();
+    assert!(layers.iter().all(|name| name == "polynomial"));
     let expected = network.evaluate(&points).unwrap();
     let (low, high) = expected.iter().fold((f64::MAX, f64::MIN), |(l, h), y| (l.min(*y), h.max(*y)));
     let largest = (high - low) / 2.0;
@@ -137,9 +138,9 @@ fn compared(layers: Vec<Layer>) -> Vec<AffineMap> {
     let images: Vec<f64> = (0..4 * 32).map(|i| (i as f64 * 0.77).sin()).collect();
     let ranges = network.ranges(&images).unwrap();
     let largest = ranges.layers.last().unwrap().max(1e-3);
-    let known = alternation(&network, Some(&ranges)).unwrap();
+    let known = alternation(&network, Some(&ranges)).unwrap().maps;
     // Values far beyond the range that is taken where none is known lose much precision.
-    let unknown = below(&ranges, 2.0).then(|| alternation(&network, None).unwrap());
+    let unknown = below(&ranges, 2.0).then(|| alternation(&network, None).unwrap().maps);
     for maps in std::iter::once(&known).chain(&unknown) {
         // At most 3 bits a map: carrying takes 2, completing a square 3.
         let limit = largest * 2f64.powi(3 * maps.len() as i32 - 52);

@@ -14,6 +14,8 @@ use crate::scheme::{Ciphertext, Context, Form, Parameters};
 pub struct StepReport {
     /// `square`, or `linear` with the shape of the matrix
     pub kind: String,
+    /// the layers that a matrix computes, by name
+    pub layers: String,
     /// primes of its input
     pub primes: usize,
     /// weights that are not zero
@@ -52,18 +54,19 @@ impl BatchedProgram {
         let mut polynomials = 2;
         // The images, as they came, as they were read, and what is made of them, stage by stage.
         let (mut values, mut held) = (2 * inputs * primes * degree, 3 * inputs * primes * degree);
-        let mut steps = Vec::new();
+        let (mut steps, mut names) = (Vec::new(), self.source.layers().iter());
         for stage in &self.stages {
             for step in stage.segment.steps() {
                 steps.push(match step {
                     Step::Affine(affine) => {
                         let matrix = affine.matrix();
                         let kind = format!("linear {} x {}", matrix.rows(), matrix.columns());
-                        StepReport { kind, primes, weights: matrix.nonzeros() }
+                        let layers = names.next().cloned().unwrap_or_default();
+                        StepReport { kind, layers, primes, weights: matrix.nonzeros() }
                     }
                     Step::Square => {
                         polynomials = 2 * polynomials - 1;
-                        StepReport { kind: "square".into(), primes, weights: 0 }
+                        StepReport { kind: "square".into(), layers: String::new(), primes, weights: 0 }
                     }
                 });
             }

@@ -23,6 +23,8 @@ const CALL: f64 = 1e-4;
 pub struct StepReport {
     /// `sum`, `square`, or `linear` with the shape of the matrix
     pub kind: String,
+    /// the layers that a matrix computes, by name
+    pub layers: String,
     /// where values lie after it
     pub layout: String,
     /// primes of its input
@@ -101,13 +103,17 @@ impl Plan {
             key_bytes,
             bytes_up: bytes(parameters.data_moduli().len()),
             bytes_down: 2 * bytes(left),
-            // While keys are made ready, they are there as they came, as they were read (half of them), and whole; a fifth
-            // more for buffers and the plan itself.
-            memory: (key_bytes + 12 * key_words + 8 * weight_words) * 6 / 5 + (4 << 20),
+            memory: memory(key_bytes, key_words, weight_words),
             seconds: CALL + messages + steps.iter().map(|step| step.seconds).sum::<f64>(),
             steps,
         })
     }
+}
+
+/// Bytes that a server takes at the most. While keys are made ready, they are there as they came, as they were read (half
+/// of them), and whole; a fifth more for buffers and the plan itself.
+pub(super) fn memory(key_bytes: usize, key_words: usize, weight_words: usize) -> usize {
+    (key_bytes + 12 * key_words + 8 * weight_words) * 6 / 5 + (4 << 20)
 }
 
 /// Says of each matrix how large it is, and after each affine map where values lie.
@@ -117,6 +123,7 @@ pub(super) fn name_tensors(tensors: &[Tensor], steps: &mut [StepReport]) {
         let Some([input, output]) = tensors.next() else { return };
         for step in part.iter_mut().filter(|step| step.kind == "linear") {
             step.kind = format!("linear {} x {}", output.values, input.values);
+            step.layers.clone_from(&output.layers);
         }
         if let Some(last) = part.last_mut() {
             last.layout.clone_from(&output.layout);
@@ -163,6 +170,7 @@ impl StepReport {
 pub(super) fn counted(step: &Step, primes: usize, scale: f64) -> StepReport {
     let mut report = StepReport {
         kind: "square".into(),
+        layers: String::new(),
         layout: String::new(),
         primes,
         scale_bits: scale.log2(),

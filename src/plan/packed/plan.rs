@@ -73,9 +73,11 @@ pub struct Plan {
     pub tensors: Vec<Tensor>,
 }
 
-/// Where a tensor lies, in words.
+/// The input, or what an affine map gives, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tensor {
+    /// the layers that the map computes, by name; nothing for the input
+    pub layers: String,
     /// how many values it has
     pub values: usize,
     /// where they lie
@@ -83,8 +85,14 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    pub(super) fn new(placement: &Placement) -> Self {
-        Self { values: placement.positions.len(), layout: placement.to_string() }
+    fn new(layers: &str, placement: &Placement) -> Self {
+        Self { layers: layers.into(), values: placement.positions.len(), layout: placement.to_string() }
+    }
+
+    /// The tensors along a chain of placements whose maps compute `layers`.
+    pub(super) fn of_chain(chain: &Chain, layers: &[String]) -> Vec<Self> {
+        let outputs = chain.passages.iter().zip(layers);
+        [Self::new("", &chain.input)].into_iter().chain(outputs.map(|(p, name)| Self::new(name, &p.output))).collect()
     }
 }
 
@@ -111,7 +119,7 @@ impl Plan {
         }
         let divisions = 2 * network.maps().len() - 1;
         if !DEGREES.iter().any(|&degree| matches!(modulus::choose(degree, divisions, options), Ok(Some(_)) | Err(_))) {
-            return Err(no_room(network.maps(), options));
+            return Err(no_room(network, options));
         }
         let ranges = [network.input_range()].into_iter().chain(network.ranges().iter().copied());
         let factors: Vec<f64> = ranges.map(reciprocal).collect();
@@ -137,7 +145,7 @@ impl Plan {
                 None => best = Some((chain.seconds, choice, chain)),
             }
         }
-        let (_, choice, chain) = best.ok_or_else(|| no_room(&maps, options))?;
+        let (_, choice, chain) = best.ok_or_else(|| no_room(network, options))?;
         assemble(network, &chain, &choice, [factors[0], 1.0 / factors[maps.len()]], options)
     }
 
@@ -285,35 +293,44 @@ fn normalised(map: &AffineMap, input: f64, output: f64) -> Result<AffineMap> {
 }
 
 /// Why no ring will do, and what would fit.
-fn no_room(maps: &[AffineMap], options: PackedOptions) -> Error {
+fn no_room(network: &NormalForm, options: PackedOptions) -> Error {
+    let maps = network.maps();
     let fits = |degree: usize, maps: usize, precision: u32| {
         let choice = modulus::choose(degree, 2 * maps - 1, PackedOptions { precision, ..options });
         matches!(choice, Ok(Some(_)))
     };
     let largest = DEGREES[DEGREES.len() - 1];
     let Some(degree) = DEGREES.into_iter().rev().find(|&degree| fits(degree, maps.len(), options.precision)) else {
+        let fitting_maps = (1..maps.len()).rev().find(|&fewer| fits(largest, fewer, options.precision)).unwrap_or(0);
         return Error::TooDeep {
             maps: maps.len(),
+            layer: network.layers()[fitting_maps].clone(),
             needed: modulus::needed_bits(largest, 2 * maps.len() - 1, options.precision),
             each: modulus::base_bits(largest, options.precision),
             limit: crate::scheme::security::limit(largest, options.security).unwrap_or(0),
             degree: largest,
             security: options.security,
             precision: options.precision,
-            fitting_maps: (1..maps.len()).rev().find(|&fewer| fits(largest, fewer, options.precision)).unwrap_or(0),
+            fitting_maps,
             fitting_precision: (1..options.precision).rev().find(|&bits| fits(largest, maps.len(), bits)),
         };
     };
-    let slots = degree / 2 / options.images;
+    too_wide(network, degree, options.images)
+}
+
+/// That a row of a ring of degree `degree` has too few slots for the widest map and `images` images.
+pub(super) fn too_wide(network: &NormalForm, degree: usize, images: usize) -> Error {
+    let slots = degree / 2 / images;
+    let maps = network.maps();
     let widest = |map: &AffineMap| map.inputs().max(map.outputs());
     let (index, map) = maps.iter().enumerate().max_by_key(|(_, map)| widest(map)).unwrap_or((0, &maps[0]));
     Error::TooWide {
-        map: index + 1,
+        layer: network.layers()[index].clone(),
         inputs: map.inputs(),
         outputs: map.outputs(),
         degree,
         slots,
-        images: options.images,
+        images,
         times: widest(map).div_ceil(slots).max(2),
     }
 }
@@ -347,7 +364,7 @@ fn assemble(
             parameters,
         },
         steps,
-        tensors: [&chain.input].into_iter().chain(chain.passages.iter().map(|p| &p.output)).map(Tensor::new).collect(),
+        tensors: Tensor::of_chain(chain, network.layers()),
     };
     (plan.interface.rotations, plan.interface.relinearization) = plan.keys();
     plan.interface.program = file::identity(&plan);

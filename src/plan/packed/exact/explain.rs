@@ -4,7 +4,7 @@ use super::plan::ExactPlan;
 use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::Result;
 use crate::plan::packed::cost::{Rates, Work};
-use crate::plan::packed::explain::{StepReport, counted, name_tensors};
+use crate::plan::packed::explain::{StepReport, counted, memory, name_tensors};
 use crate::plan::packed::plan::Step;
 use crate::plan::packed::rates;
 
@@ -25,7 +25,7 @@ pub struct ExactExplanation {
     pub bytes_up: usize,
     /// bytes of an encrypted answer
     pub bytes_down: usize,
-    /// bytes that the server holds: keys and weights, ready for use
+    /// bytes that a server takes at the most: keys and weights, while keys are made ready
     pub memory: usize,
     /// seconds of one evaluation on one core
     pub seconds: f64,
@@ -57,17 +57,18 @@ impl ExactPlan {
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
         let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
         let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
-        let key_memory: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree * 8).sum();
-        let weights: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree * 8).sum();
+        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
+        let key_bytes = evaluation + public_key_bytes(parameters);
+        let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();
+        let weights: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
         Ok(ExactExplanation {
             budgets: budgets.to_vec(),
             ends: [fresh, forecast.reply_budget],
             keys: served.len(),
-            key_bytes: public_key_bytes(parameters)
-                + served.iter().map(|&primes| primes * (bytes(primes) + special)).sum::<usize>(),
+            key_bytes,
             bytes_up: count * bytes(parameters.data_moduli().len()),
             bytes_down: count * 2 * bytes(interface.reply),
-            memory: key_memory + count * weights,
+            memory: memory(key_bytes, key_words, count * weights),
             seconds: steps.iter().map(|step| step.seconds).sum(),
             steps,
         })

@@ -11,11 +11,9 @@ use crate::evaluator::packed::Descent;
 use crate::plan::NormalForm;
 use crate::plan::envelope::Identity;
 use crate::plan::packed::placement::Slots;
-use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, typical};
+use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, too_wide, typical};
 use crate::plan::packed::search::{Chain, KEY_ROWS_A_SECOND, search};
 use crate::scheme::{Parameters, security};
-
-const OPERATION: &str = "compiling for the packed layout of BFV";
 
 /// What to aim for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +65,7 @@ impl ExactPlan {
             return Err(Error::InvalidArgument { name: "images", reason });
         }
         let integers = match Quantised::new(network, images, options.precision) {
-            Err(Error::ScaleOutOfRange { .. }) => return Err(too_long(network, images, options)),
+            Err(Error::ScaleOutOfRange { .. }) => return Err(too_long(network, images, None, options)),
             integers => integers?,
         };
         let least = outline(integers.maps.len(), 1);
@@ -165,7 +163,7 @@ fn assemble(network: &NormalForm, integers: &Quantised, best: Candidate, options
         },
         steps,
         descents: moduli.forecast.descents,
-        tensors: [&chain.input].into_iter().chain(chain.passages.iter().map(|p| &p.output)).map(Tensor::new).collect(),
+        tensors: Tensor::of_chain(&chain, network.layers()),
     };
     plan.interface.program = file::identity(&plan);
     Ok(plan)
@@ -180,54 +178,30 @@ fn fits(maps: usize, bound: f64, security: u32) -> bool {
     choices.is_ok_and(|choices| !choices.is_empty())
 }
 
-/// What to do about integers that are too long.
-fn advice(network: &NormalForm, images: &[f64], options: ExactOptions) -> String {
-    let fitting = (1..options.precision).rev().find(|&precision| {
+/// That integers, where they were found, are too long for any ring, and what would fit.
+fn too_long(network: &NormalForm, images: &[f64], integers: Option<&Quantised>, options: ExactOptions) -> Error {
+    let degree = DEGREES[DEGREES.len() - 1];
+    let maps = network.maps().len();
+    let needed = integers.and_then(|found| modulus::needed_bits(degree, &outline(maps, USUAL_PRODUCTS), found.bound));
+    let fitting_precision = (1..options.precision).rev().find(|&precision| {
         let integers = Quantised::new(network, images, precision);
         integers.is_ok_and(|integers| fits(integers.maps.len(), integers.bound, options.security))
     });
-    let first = match fitting {
-        Some(precision) => format!("ask for {precision} bits of precision, which would fit"),
-        None => "no precision makes it fit: use fewer activations".into(),
-    };
-    format!("{first}, or take CKKS, which rescales")
-}
-
-fn too_long(network: &NormalForm, images: &[f64], options: ExactOptions) -> Error {
-    let reason = format!(
-        "{} affine maps with squares between them at {} bits of precision give integers that outgrow 126 bits on the way; {}",
-        network.maps().len(),
-        options.precision,
-        advice(network, images, options)
-    );
-    Error::Unsupported { operation: OPERATION, reason }
+    Error::TooLong {
+        maps,
+        integer_bits: integers.map(|found| found.bound.log2().ceil() as u32 + 1),
+        needed: needed.map(|(bits, _)| bits),
+        limit: security::limit(degree, options.security).unwrap_or(0),
+        degree,
+        security: options.security,
+        precision: options.precision,
+        fitting_precision,
+    }
 }
 
 fn no_room(network: &NormalForm, images: &[f64], integers: &Quantised, options: ExactOptions) -> Error {
-    let degree = DEGREES[DEGREES.len() - 1];
-    let maps = integers.maps.len();
-    let reason = if fits(maps, integers.bound, options.security) {
-        let largest = integers.maps.iter().flat_map(|map| [map.inputs(), map.outputs()]).max().unwrap_or(0);
-        format!(
-            "its largest tensor has {largest} values, and a row of N = {degree} has {} slots for {} image(s); use larger \
-             strides or fewer channels",
-            degree / 2,
-            options.images
-        )
-    } else {
-        let limit = security::limit(degree, options.security).unwrap_or(0);
-        let needed = match modulus::needed_bits(degree, &outline(maps, USUAL_PRODUCTS), integers.bound) {
-            Some((bits, moduli)) => format!("a modulus of {bits} bits with {moduli} plaintext moduli"),
-            None => "a longer modulus than any that is tried".into(),
-        };
-        format!(
-            "{maps} affine maps with squares between them at {} bits of precision give integers of {:.0} bits and need {needed}, \
-             and N = {degree} allows {limit} bits at {}-bit security; {}",
-            options.precision,
-            integers.bound.log2() + 1.0,
-            options.security,
-            advice(network, images, options)
-        )
-    };
-    Error::Unsupported { operation: OPERATION, reason }
+    if fits(integers.maps.len(), integers.bound, options.security) {
+        return too_wide(network, DEGREES[DEGREES.len() - 1], options.images);
+    }
+    too_long(network, images, Some(integers), options)
 }

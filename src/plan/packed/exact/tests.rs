@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SymmetricEncryptor, keygen};
+use crate::error::Error;
 use crate::evaluator::packed::{Descent, PackedKeys};
 use crate::network::{Activation, AffineMap, Conv2d, Layer, Network};
 use crate::plan::NormalForm;
@@ -239,14 +240,27 @@ fn networks_without_room_learn_what_would_fit() {
     let examples = numbers(8, &mut seed);
     let refused = |layers: Vec<Layer>, options: ExactOptions| {
         let normal = NormalForm::new(&Network::new(&[4], layers).unwrap(), &examples).unwrap();
-        let error = ExactPlan::new(&normal, &examples, options).unwrap_err();
-        assert_eq!(error.code(), "unsupported");
-        error.to_string()
+        ExactPlan::new(&normal, &examples, options).unwrap_err()
     };
-    let deep = refused(layers.clone(), ExactOptions { security: 256, precision: 24, ..Default::default() });
-    assert!(deep.contains("ask for") && deep.contains("which would fit"), "{deep}");
+    let options = ExactOptions { security: 256, precision: 24, ..Default::default() };
+    let Error::TooLong { maps: 4, degree: 32768, fitting_precision: Some(precision), .. } =
+        refused(layers.clone(), options)
+    else {
+        panic!("it is too long for {options:?}")
+    };
+    let normal = NormalForm::new(&Network::new(&[4], layers.clone()).unwrap(), &examples).unwrap();
+    assert!(ExactPlan::new(&normal, &examples, ExactOptions { precision, ..options }).is_ok());
     let wide = refused(layers[..1].to_vec(), ExactOptions { images: 1 << 13, ..Default::default() });
-    assert!(wide.contains("largest tensor has 6 values"), "{wide}");
+    let expected = Error::TooWide {
+        layer: "first".into(),
+        inputs: 4,
+        outputs: 6,
+        degree: 32768,
+        slots: 2,
+        images: 1 << 13,
+        times: 3,
+    };
+    assert_eq!(wide, expected);
     let normal = NormalForm::new(&Network::new(&[4], layers[..1].to_vec()).unwrap(), &examples).unwrap();
     let options = ExactOptions { images: 3, ..Default::default() };
     assert_eq!(ExactPlan::new(&normal, &examples, options).unwrap_err().code(), "invalid-argument");
