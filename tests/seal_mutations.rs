@@ -6,17 +6,11 @@ mod seal_fixtures;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 
-use std::collections::BTreeMap;
+#[path = "../fuzz/valid.rs"]
+mod valid;
 
-use pycrcnn::encryption::{KeyGenerator, keygen};
-use pycrcnn::protocol::{self, compute};
-use pycrcnn::ring::Residues;
-use pycrcnn::runtime::Cancellation;
-use pycrcnn::scheme::{Ciphertext, Form, Scheme};
-use pycrcnn::seal::wire::{self, Compression};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-use seal_fixtures::{FIXTURES, Kind};
 
 /// Mutations of each object.
 const MUTATIONS: usize = 150;
@@ -60,44 +54,7 @@ fn run(bytes: &[u8], reader: fn(&[u8]), random: &mut impl RngCore) {
 #[test]
 fn mutated_objects() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for fixture in &*FIXTURES {
-        for kind in Kind::ALL {
-            let reader = match kind {
-                Kind::Ciphertext => readers::ciphertext,
-                Kind::Seeded => readers::seeded_ciphertext,
-                Kind::Plaintext => readers::plaintext,
-                Kind::SecretKey => readers::secret_key,
-                Kind::PublicKey | Kind::CompactPublicKey => readers::public_key,
-                Kind::Relinearization | Kind::CompactRelinearization => readers::relinearization_key,
-                Kind::Galois | Kind::CompactGalois => readers::galois_keys,
-            };
-            for compression in Compression::ALL {
-                run(&fixture.saved(kind, compression), reader, &mut random);
-            }
-        }
-        for compression in Compression::ALL {
-            let bytes = wire::write_parameters(fixture.context.parameters(), compression);
-            run(&bytes, readers::parameters, &mut random);
-        }
-    }
-}
-
-#[test]
-fn mutated_messages() {
-    let mut random = ChaCha8Rng::seed_from_u64(2);
-    for context in &*readers::CONTEXTS {
-        let form = if context.parameters().scheme() == Scheme::Bfv { Form::Coefficient } else { Form::Ntt };
-        let data = Residues::zeros(2 * context.data_primes() * context.degree());
-        let ciphertext = Ciphertext::from_data(context, 2, context.data_primes(), form, 1.0, data).unwrap();
-        run(
-            &protocol::pack(&[7; 32], context, std::slice::from_ref(&ciphertext)).unwrap(),
-            readers::message,
-            &mut random,
-        );
-        run(&compute::reply(&[&ciphertext; 2], &[1, 2], None).unwrap(), readers::compute_request, &mut random);
-        let secret = keygen::secret_key(context).unwrap();
-        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
-        let keys = generator.key_set(Some(1), &BTreeMap::from([(1, 1)]), &Cancellation::new()).unwrap();
-        run(&keys.into_bytes(context).unwrap(), readers::key_set, &mut random);
+    for (_, reader, bytes) in valid::objects() {
+        run(&bytes, reader, &mut random);
     }
 }
