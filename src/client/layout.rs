@@ -40,8 +40,8 @@ impl Layout {
     /// What tells the program from others.
     pub fn program(&self) -> &Identity {
         match self {
-            Self::Packed(part, _) => &part.program,
-            Self::Exact(part, _) => &part.program,
+            Self::Packed(part, _) => &part.arrangement.program,
+            Self::Exact(part, _) => &part.arrangement.program,
             Self::Batched(part, _) => &part.program,
             Self::PerValue(part, _) => &part.program,
         }
@@ -50,8 +50,8 @@ impl Layout {
     /// The shapes of one image and of one answer.
     pub fn shapes(&self) -> [&[usize]; 2] {
         match self {
-            Self::Packed(part, _) => [&part.input_shape, &part.output_shape],
-            Self::Exact(part, _) => [&part.input_shape, &part.output_shape],
+            Self::Packed(part, _) => part.arrangement.shapes(),
+            Self::Exact(part, _) => part.arrangement.shapes(),
             Self::Batched(part, _) => [&part.input_shape, &part.output_shape],
             Self::PerValue(part, _) => [&part.input_shape, &part.output_shape],
         }
@@ -60,8 +60,8 @@ impl Layout {
     /// Images that one run takes.
     pub fn capacity(&self) -> usize {
         match self {
-            Self::Packed(part, _) => part.images,
-            Self::Exact(part, _) => part.images,
+            Self::Packed(part, _) => part.arrangement.images,
+            Self::Exact(part, _) => part.arrangement.images,
             Self::Batched(part, _) => part.capacity(),
             Self::PerValue(..) => 1,
         }
@@ -70,8 +70,8 @@ impl Layout {
     /// The level of the relinearization key, where one is needed, and the rotations with theirs.
     pub fn keys(&self) -> (Option<usize>, &BTreeMap<usize, usize>) {
         match self {
-            Self::Packed(part, _) => (part.relinearization, &part.rotations),
-            Self::Exact(part, _) => (part.relinearization, &part.rotations),
+            Self::Packed(part, _) => part.arrangement.keys(),
+            Self::Exact(part, _) => part.arrangement.keys(),
             Self::Batched(..) | Self::PerValue(..) => (None, &NO_ROTATIONS),
         }
     }
@@ -92,7 +92,7 @@ impl Layout {
             }
             Self::Packed(part, encoder) => {
                 let slots = part.slots_of(images)?;
-                vec![encoder.encode(&slots, part.input_scale, part.parameters.data_moduli().len())?]
+                vec![encoder.encode(&slots, part.input_scale, part.arrangement.parameters.data_moduli().len())?]
             }
             Self::Batched(part, encoder) => part.encode(encoder, images)?,
             Self::PerValue(part, encoder) => part.encode(encoder, images)?,

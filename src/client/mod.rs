@@ -40,7 +40,7 @@ impl Client {
     /// # Errors
     /// Those of the parameters and the encoder; so for all layouts.
     pub fn packed(part: packed::Interface) -> Result<Self> {
-        let context = Context::new(part.parameters.clone())?;
+        let context = Context::new(part.arrangement.parameters.clone())?;
         Ok(Self { layout: Layout::Packed(part, CkksEncoder::new(context.clone())?), contexts: vec![context] })
     }
 

@@ -219,7 +219,9 @@ mod tests {
             // Keys of its own for each image: the noise of key switching depends on them.
             let secret = secret_key(&context).unwrap();
             let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
-            let set = generator.key_set(interface.relinearization, &interface.rotations, &cancellation).unwrap();
+            let set = generator
+                .key_set(interface.arrangement.relinearization, &interface.arrangement.rotations, &cancellation)
+                .unwrap();
             let keys = PackedKeys::new(&context, set.expand(&context, &cancellation).unwrap()).unwrap();
             let rerandomizer = Rerandomizer::new(&context, &set.public_key(&context).unwrap()).unwrap();
             let slots = interface.slots_of(image).unwrap();
@@ -236,7 +238,7 @@ mod tests {
             }
             let decrypted = Decryptor::new(context.clone(), &secret).unwrap().decrypt(&answer).unwrap();
             for (i, (slot, exact)) in encoder.decode_complex(&decrypted).unwrap().iter().zip(&exact).enumerate() {
-                if interface.output.contains(&(i as u32)) {
+                if interface.arrangement.output.contains(&(i as u32)) {
                     found.answers.push((slot.re - exact) / units[0]);
                 } else {
                     found.rest.push((slot.re - exact) / units[1]);

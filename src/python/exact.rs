@@ -89,7 +89,7 @@ impl ExactProgram {
         keys: &PreparedKeys,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (program, contexts) = (&self.inner.plan().interface.program, self.inner.contexts());
+        let (program, contexts) = (&self.inner.plan().interface.arrangement.program, self.inner.contexts());
         let keys = keys.evaluation()?;
         let bytes = work::run(py, threads, |cancellation| {
             let image = unpack(program, contexts, data)?;
@@ -107,7 +107,7 @@ impl ExactProgram {
         keys: &PreparedKeys,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (program, contexts) = (&self.inner.plan().interface.program, self.inner.contexts());
+        let (program, contexts) = (&self.inner.plan().interface.arrangement.program, self.inner.contexts());
         let bytes = work::run(py, threads, |cancellation| {
             let answers = unpack(program, contexts, data)?;
             pack(program, contexts, self.inner.rerandomize(&answers, &keys.rerandomizers, cancellation)?)

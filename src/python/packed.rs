@@ -83,7 +83,7 @@ impl PackedProgram {
         keys: &PreparedKeys,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
+        let (program, context) = (&self.inner.plan().interface.arrangement.program, self.inner.context());
         let keys = keys.evaluation()?;
         let bytes = work::run(py, threads, |cancellation| {
             let image = protocol::unpack(program, context, data, 1)?;
@@ -103,7 +103,7 @@ impl PackedProgram {
         deviation: f64,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (program, context) = (&self.inner.plan().interface.program, self.inner.context());
+        let (program, context) = (&self.inner.plan().interface.arrangement.program, self.inner.context());
         let bytes = work::run(py, threads, |cancellation| {
             let answer = protocol::unpack(program, context, data, 1)?;
             let hidden = self.inner.rerandomize(&answer[0], &keys.rerandomizers[0], deviation, cancellation)?;

@@ -70,12 +70,13 @@ impl Plan {
     /// [`Error::InvalidModulus`](crate::Error::InvalidModulus) and other errors of parameters that no plan has.
     pub fn explain(&self) -> Result<Explanation> {
         let interface = &self.interface;
-        let parameters = &interface.parameters;
+        let parameters = &interface.arrangement.parameters;
         let degree = parameters.degree();
         let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
         let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
-        let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
+        let served: Vec<usize> =
+            interface.arrangement.rotations.values().copied().chain(interface.arrangement.relinearization).collect();
         let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
         let key_bytes = evaluation + public_key_bytes(parameters);
         let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();
@@ -138,11 +139,11 @@ impl Plan {
     /// # Errors
     /// As [`simulate`](Self::simulate).
     pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
-        let inputs = self.interface.input.len();
+        let inputs = self.interface.arrangement.input.len();
         // Few images and many keys: by the key some slots are noisier than others, and answers are few.
-        let few = &images[..images.len().min(inputs * self.interface.images * EXAMPLES_A_KEY)];
+        let few = &images[..images.len().min(inputs * self.interface.arrangement.images * EXAMPLES_A_KEY)];
         let mut exact = Vec::new();
-        for group in few.chunks(inputs * self.interface.images) {
+        for group in few.chunks(inputs * self.interface.arrangement.images) {
             let trace = self.trace_slots(self.interface.slots_of(group)?, None);
             exact.extend(self.interface.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
         }

@@ -2,35 +2,15 @@
 //!
 //! What is read is checked like everything from outside: every slot, rotation and shape before it is used.
 
-use serde::{Deserialize, Serialize};
-
 use super::interface::Interface;
 use super::plan::{Plan, Step, Tensor};
 use crate::error::Result;
 use crate::plan::envelope::{self, Identity, Kind, ensure, open, seal};
-use crate::scheme::Parameters;
-
-/// [`Interface`] as it is written.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    degree: usize,
-    moduli: Vec<u64>,
-    security: u32,
-    shapes: [Vec<usize>; 2],
-    images: usize,
-    input: Vec<Vec<u32>>,
-    output: Vec<u32>,
-    factors: [f64; 2],
-    scales: [f64; 2],
-    rotations: Vec<(usize, usize)>,
-    relinearization: Option<usize>,
-    program: Identity,
-}
 
 impl Plan {
     /// The program with its weights: the server's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::PackedProgram, &(written(&self.interface), &self.steps, &self.tensors))
+        seal(Kind::PackedProgram, &(&self.interface, &self.steps, &self.tensors))
     }
 
     /// A program from its bytes, of which there may be `limit` once they are expanded.
@@ -38,44 +18,50 @@ impl Plan {
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], and errors of the parameters.
     pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
-        let (interface, steps, tensors): (Written, Vec<Step>, Vec<Tensor>) = open(Kind::PackedProgram, bytes, limit)?;
-        let plan = Self { interface: read(interface)?, steps, tensors };
+        let (interface, steps, tensors): (Interface, Vec<Step>, Vec<Tensor>) = open(Kind::PackedProgram, bytes, limit)?;
+        interface.check()?;
+        let plan = Self { interface, steps, tensors };
         plan.check()?;
         Ok(plan)
     }
 
     /// Whether slots, rotations and levels are such as a plan may have.
     fn check(&self) -> Result<()> {
-        let n = self.interface.parameters.degree() / 2;
-        let entries = |entries: &[super::matching::Entry]| {
-            entries.iter().all(|entry| (entry.slot as usize) < n && entry.weight.is_finite())
-        };
-        let sound = |step: &Step| match step {
-            Step::Sum { rotations } => rotations.iter().all(|&rotation| rotation < n) && !rotations.is_empty(),
-            Step::Square => true,
-            Step::Linear { groups, bias } => {
-                let group = |group: &super::plan::DiagonalGroup| {
-                    group.giant < n && group.diagonals.iter().all(|(baby, weights)| *baby < n && entries(weights))
-                };
-                groups.iter().all(group) && entries(bias)
-            }
-        };
+        let arrangement = &self.interface.arrangement;
+        check_steps(&self.steps, &self.tensors, arrangement.parameters.degree() / 2, f64::is_finite)?;
         let divisions = self.steps.iter().filter(|step| !matches!(step, Step::Sum { .. })).count();
-        let data = self.interface.parameters.data_moduli().len();
-        ensure(self.steps.iter().all(sound), "a step names slots or rotations that the ring does not have")?;
-        let squares = self.steps.iter().filter(|step| matches!(step, Step::Square)).count();
-        ensure(self.tensors.len() == squares + 2, "it describes other tensors than its steps give")?;
+        let data = arrangement.parameters.data_moduli().len();
         ensure(divisions < data, "its steps divide more often than it has primes")?;
         let (rotations, relinearization) = self.keys();
-        let keys = rotations == self.interface.rotations && relinearization == self.interface.relinearization;
+        let keys = rotations == arrangement.rotations && relinearization == arrangement.relinearization;
         ensure(keys, "its steps use other keys than it asks for")
     }
+}
+
+/// Refuses steps that name what a row of `row` slots does not have, weights that are none, and tensors of other steps.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub(super) fn check_steps(steps: &[Step], tensors: &[Tensor], row: usize, is_weight: fn(f64) -> bool) -> Result<()> {
+    let sound = |step: &Step| {
+        step.rotations().all(|rotation| rotation < row)
+            && step.entries().all(|entry| (entry.slot as usize) < row && is_weight(entry.weight))
+    };
+    ensure(steps.iter().all(sound), "a step names slots, rotations or weights that cannot be")?;
+    let empty = |step: &Step| match step {
+        Step::Sum { rotations } => rotations.is_empty(),
+        Step::Linear { groups, .. } => groups.is_empty(),
+        Step::Square => false,
+    };
+    ensure(!steps.iter().any(empty), "a step does nothing")?;
+    let squares = steps.iter().filter(|step| matches!(step, Step::Square)).count();
+    ensure(tensors.len() == squares + 2, "it describes other tensors than its steps give")
 }
 
 impl Interface {
     /// The client's file: everything but the weights.
     pub fn to_bytes(&self) -> Vec<u8> {
-        seal(Kind::PackedClient, &written(self))
+        seal(Kind::PackedClient, self)
     }
 
     /// A client's part from its bytes, of which there may be `limit` once they are expanded.
@@ -83,68 +69,17 @@ impl Interface {
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], and errors of the parameters.
     pub fn from_bytes(bytes: &[u8], limit: u64) -> Result<Self> {
-        read(open(Kind::PackedClient, bytes, limit)?)
+        let interface: Self = open(Kind::PackedClient, bytes, limit)?;
+        interface.check()?;
+        Ok(interface)
     }
 }
 
 /// What tells a program from others.
 pub(super) fn identity(plan: &Plan) -> Identity {
-    let unnamed = Interface { program: Identity::default(), ..plan.interface.clone() };
-    envelope::identity(&(written(&unnamed), &plan.steps))
-}
-
-fn written(interface: &Interface) -> Written {
-    Written {
-        degree: interface.parameters.degree(),
-        moduli: interface.parameters.moduli().to_vec(),
-        security: interface.security,
-        shapes: [interface.input_shape.clone(), interface.output_shape.clone()],
-        images: interface.images,
-        input: interface.input.clone(),
-        output: interface.output.clone(),
-        factors: [interface.input_factor, interface.output_factor],
-        scales: [interface.input_scale, interface.output_scale],
-        rotations: interface.rotations.iter().map(|(&rotation, &primes)| (rotation, primes)).collect(),
-        relinearization: interface.relinearization,
-        program: interface.program,
-    }
-}
-
-fn read(written: Written) -> Result<Interface> {
-    let parameters = Parameters::ckks(written.degree, written.moduli, true)?;
-    parameters.check_security(written.security)?;
-    let n = parameters.degree() / 2;
-    let data = parameters.data_moduli().len();
-    let [input_shape, output_shape] = written.shapes;
-    let values = |shape: &[usize]| shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
-    ensure(values(&input_shape) == Some(written.input.len()), "the input's shape does not fit its slots")?;
-    ensure(values(&output_shape) == Some(written.output.len()), "the output's shape does not fit its slots")?;
-    let images = written.images;
-    ensure(images.is_power_of_two() && images <= n, "the number of images is no power of two that fits")?;
-    let inside = |&slot: &u32| (slot as usize) < n / images;
-    ensure(written.input.iter().flatten().chain(&written.output).all(inside), "a slot lies outside its image's")?;
-    let positive = |x: &f64| x.is_finite() && *x > 0.0;
-    ensure(written.factors.iter().chain(&written.scales).all(positive), "a factor or scale is not positive")?;
-    let served = |primes: usize| (1..=data).contains(&primes);
-    let rotation = |&(rotation, primes): &(usize, usize)| (1..n).contains(&rotation) && served(primes);
-    ensure(written.rotations.iter().all(rotation), "a rotation or its level does not exist")?;
-    ensure(written.relinearization.is_none_or(served), "the relinearization key's level does not exist")?;
-    Ok(Interface {
-        parameters,
-        security: written.security,
-        input_shape,
-        output_shape,
-        images,
-        input: written.input,
-        output: written.output,
-        input_factor: written.factors[0],
-        output_factor: written.factors[1],
-        input_scale: written.scales[0],
-        output_scale: written.scales[1],
-        rotations: written.rotations.into_iter().collect(),
-        relinearization: written.relinearization,
-        program: written.program,
-    })
+    let mut unnamed = plan.interface.clone();
+    unnamed.arrangement.program = Identity::default();
+    envelope::identity(&(unnamed, &plan.steps))
 }
 
 #[cfg(test)]
@@ -174,7 +109,7 @@ mod tests {
         let plan = plan();
         assert_eq!(Plan::from_bytes(&plan.to_bytes(), LIMIT).unwrap(), plan);
         assert_eq!(Interface::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap(), plan.interface);
-        assert_eq!(plan.interface.program, identity(&plan));
+        assert_eq!(plan.interface.arrangement.program, identity(&plan));
         let error = Plan::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap_err();
         assert!(error.to_string().contains("server's packed program"), "{error}");
         let error = Plan::from_bytes(&plan.to_bytes(), 100).unwrap_err();

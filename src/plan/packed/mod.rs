@@ -9,6 +9,7 @@
 //! | [`cost`] | what steps cost |
 //! | [`rates`] | how fast this machine is |
 //! | [`modulus`] | ring, scale and primes |
+//! | [`arrangement`] | where images and answers lie, in which ring, with which keys |
 //! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
 //! | [`program`] | the plan with its weights encoded: what runs |
@@ -18,6 +19,7 @@
 //! | [`file`] | plans as bytes |
 //! | [`exact`] | the same on BFV |
 
+pub mod arrangement;
 pub mod baby_giant;
 pub mod cost;
 pub mod exact;
@@ -34,6 +36,7 @@ pub mod search;
 pub mod simulate;
 mod trial;
 
+pub use arrangement::Arrangement;
 pub use interface::Interface;
 pub use plan::{PackedOptions, Plan};
 pub use program::PackedProgram;

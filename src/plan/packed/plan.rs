@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::arrangement::Arrangement;
 use super::cost::Rates;
 use super::file;
 use super::interface::Interface;
@@ -14,7 +15,6 @@ use super::search::{Chain, Passage, search};
 use crate::error::{Error, Result};
 use crate::network::AffineMap;
 use crate::plan::NormalForm;
-use crate::plan::envelope::Identity;
 use crate::scheme::Parameters;
 
 /// What to aim for.
@@ -60,6 +60,28 @@ pub enum Step {
     },
     /// a square, relinearised and rescaled
     Square,
+}
+
+impl Step {
+    /// The rotations that it takes, 0 among them.
+    pub fn rotations(&self) -> impl Iterator<Item = usize> {
+        let (sum, groups): (&[usize], &[DiagonalGroup]) = match self {
+            Self::Sum { rotations } => (rotations, &[]),
+            Self::Linear { groups, .. } => (&[], groups),
+            Self::Square => (&[], &[]),
+        };
+        let babies = groups.iter().flat_map(|group| &group.diagonals).map(|(baby, _)| *baby);
+        sum.iter().copied().chain(groups.iter().map(|group| group.giant)).chain(babies)
+    }
+
+    /// Its weights and biases.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let (groups, bias): (&[DiagonalGroup], &[Entry]) = match self {
+            Self::Linear { groups, bias } => (groups, bias),
+            Self::Sum { .. } | Self::Square => (&[], &[]),
+        };
+        groups.iter().flat_map(|group| &group.diagonals).flat_map(|(_, weights)| weights).chain(bias)
+    }
 }
 
 /// A packed program as data.
@@ -151,7 +173,7 @@ impl Plan {
 
     /// Data primes at the start of each step.
     pub fn levels(&self) -> Vec<usize> {
-        let mut primes = self.interface.parameters.data_moduli().len();
+        let mut primes = self.interface.arrangement.parameters.data_moduli().len();
         self.steps
             .iter()
             .map(|step| {
@@ -173,7 +195,7 @@ impl Plan {
     /// bring it back, so that the drift does not double from square to square. The last map gives the scale of the answer.
     pub fn scales(&self) -> Vec<f64> {
         let mut scale = self.interface.input_scale;
-        let last_prime = |level: usize| self.interface.parameters.moduli()[level - 1] as f64;
+        let last_prime = |level: usize| self.interface.arrangement.parameters.moduli()[level - 1] as f64;
         let last_map = self.steps.iter().rposition(|step| matches!(step, Step::Linear { .. }));
         self.steps
             .iter()
@@ -196,18 +218,10 @@ impl Plan {
 pub(super) fn keys(steps: &[Step], levels: &[usize]) -> (BTreeMap<usize, usize>, Option<usize>) {
     let (mut rotations, mut relinearization) = (BTreeMap::new(), None);
     for (step, &level) in steps.iter().zip(levels) {
-        let used: Vec<usize> = match step {
-            Step::Sum { rotations } => rotations.clone(),
-            Step::Linear { groups, .. } => {
-                let babies = |group: &DiagonalGroup| group.diagonals.iter().map(|(baby, _)| *baby).collect::<Vec<_>>();
-                groups.iter().flat_map(|group| [vec![group.giant], babies(group)].concat()).collect()
-            }
-            Step::Square => {
-                relinearization = relinearization.max(Some(level));
-                Vec::new()
-            }
-        };
-        for rotation in used.into_iter().filter(|&rotation| rotation != 0) {
+        if matches!(step, Step::Square) {
+            relinearization = relinearization.max(Some(level));
+        }
+        for rotation in step.rotations().filter(|&rotation| rotation != 0) {
             let primes = rotations.entry(rotation).or_default();
             *primes = level.max(*primes);
         }
@@ -348,25 +362,17 @@ fn assemble(
     let input_scale = 2f64.powi(choice.scale_bits as i32);
     let mut plan = Plan {
         interface: Interface {
-            security: options.security,
-            input_shape: network.input_shape().to_vec(),
-            output_shape: network.output_shape().to_vec(),
-            images: options.images,
-            input: chain.input.positions.clone(),
-            output: chain.passages.last().map_or(Vec::new(), |p| p.output.positions.iter().map(|s| s[0]).collect()),
+            arrangement: Arrangement::new(network, chain, parameters, options.security, options.images),
             input_factor,
             output_factor,
             input_scale,
             output_scale: 2f64.powi(choice.answer_bits as i32),
-            rotations: BTreeMap::new(),
-            relinearization: None,
-            program: Identity::default(),
-            parameters,
         },
         steps,
         tensors: Tensor::of_chain(chain, network.layers()),
     };
-    (plan.interface.rotations, plan.interface.relinearization) = plan.keys();
-    plan.interface.program = file::identity(&plan);
+    let (rotations, relinearization) = plan.keys();
+    plan.interface.arrangement = Arrangement { rotations, relinearization, ..plan.interface.arrangement };
+    plan.interface.arrangement.program = file::identity(&plan);
     Ok(plan)
 }

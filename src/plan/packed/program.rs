@@ -34,7 +34,7 @@ impl PackedProgram {
     /// [`Error::InvalidModulus`], [`Error::Unencodable`] and [`Error::ScaleOutOfRange`] for plans that were not made by
     /// [`Plan::new`], [`Error::Interrupted`].
     pub fn new(plan: Plan, cancellation: &Cancellation) -> Result<Self> {
-        let context = Context::new(plan.interface.parameters.clone())?;
+        let context = Context::new(plan.interface.arrangement.parameters.clone())?;
         let encoder = CkksEncoder::new(context.clone())?;
         let n = encoder.slots();
         let (levels, scales) = (plan.levels(), plan.scales());
@@ -88,8 +88,7 @@ impl PackedProgram {
         cancellation: &Cancellation,
     ) -> Result<Ciphertext> {
         let interface = &self.plan.interface;
-        let own = self.context().degree() / 2 / interface.images;
-        let holds = |slot: usize| interface.output.contains(&((slot % own) as u32));
+        let holds = |slot: usize| interface.arrangement.answers_at(slot);
         let deviation = deviation / interface.output_factor;
         let answers = std::slice::from_ref(answer);
         let mut hidden = key.ckks(&self.evaluator, answers, holds, deviation, cancellation)?;

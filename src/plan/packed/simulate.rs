@@ -52,10 +52,10 @@ impl Plan {
     /// # Errors
     /// As [`Interface::slots_of`](super::Interface::slots_of), for each group of images that share a ciphertext.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
-        let inputs = self.interface.input.len();
+        let inputs = self.interface.arrangement.input.len();
         let mut noise = Noise::new(self, seed);
         let mut answers = Vec::new();
-        for group in images.chunks(inputs * self.interface.images) {
+        for group in images.chunks(inputs * self.interface.arrangement.images) {
             let trace = self.trace_slots(self.interface.slots_of(group)?, Some(&mut noise));
             let slots = trace.last().map_or(&[][..], Vec::as_slice);
             answers.extend(self.interface.answers_in(slots, group.len() / inputs));
@@ -86,7 +86,7 @@ struct Deviations {
 impl Noise {
     /// Noise for the ring of a plan.
     pub fn new(plan: &Plan, seed: u64) -> Self {
-        let slots = plan.interface.parameters.degree() / 2;
+        let slots = plan.interface.arrangement.parameters.degree() / 2;
         let degree = 2.0 * slots as f64;
         let mut gaussian = Gaussian::new(seed);
         let secret = (0..slots).map(|_| gaussian.secret_square()).collect();
@@ -102,7 +102,7 @@ impl Noise {
 
     /// The deviations that a step adds to each slot, in units of values.
     fn of_step(&self, plan: &Plan, step: &Step, values: &[f64], level: usize, scale: f64, next: f64) -> Deviations {
-        let parameters = &plan.interface.parameters;
+        let parameters = &plan.interface.arrangement.parameters;
         let degree = parameters.degree() as f64;
         let special = parameters.moduli().last().map_or(1.0, |&p| p as f64);
         // Digits are uniform and balanced; each is multiplied by fresh noise and divided by the special prime.

@@ -38,7 +38,7 @@ impl ExactPlan {
     /// [`Error::InvalidModulus`](crate::Error::InvalidModulus).
     pub fn explain(&self) -> Result<ExactExplanation> {
         let interface = &self.interface;
-        let parameters = &interface.parameters;
+        let parameters = &interface.arrangement.parameters;
         let (rates, degree, count) = (rates::of_parts(parameters)?, parameters.degree(), interface.plain_moduli.len());
         let levels = self.levels();
         let mut steps: Vec<StepReport> = self
@@ -56,7 +56,8 @@ impl ExactPlan {
         let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
         let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
-        let served: Vec<usize> = interface.rotations.values().copied().chain(interface.relinearization).collect();
+        let served: Vec<usize> =
+            interface.arrangement.rotations.values().copied().chain(interface.arrangement.relinearization).collect();
         let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
         let key_bytes = evaluation + public_key_bytes(parameters);
         let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();

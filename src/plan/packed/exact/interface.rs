@@ -1,45 +1,33 @@
 //! What a client knows of a packed BFV program. No weight is in it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::encoding::BatchEncoder;
 use crate::error::{Error, Result};
-use crate::plan::envelope::Identity;
+use crate::plan::envelope::ensure;
+use crate::plan::packed::arrangement::Arrangement;
+use crate::ring::primes::is_prime;
 use crate::ring::{Crt, Modulus};
-use crate::scheme::{Context, Parameters, Plaintext};
+use crate::scheme::{Context, Plaintext, Scheme};
+
+/// The most plaintext moduli that a program may have.
+const MOST_PLAIN_MODULI: usize = 64;
 
 /// What a client knows of a packed BFV program: no weight is in it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExactInterface {
-    /// polynomial degree, primes, and the first plaintext modulus
-    pub parameters: Parameters,
+    /// ring, slots, keys; images lie in both rows of slots
+    pub arrangement: Arrangement,
     /// the plaintext moduli: an image has one ciphertext for each
     pub plain_moduli: Vec<u64>,
-    /// bits of security that the parameters were chosen for
-    pub security: u32,
-    /// the shape of one image
-    pub input_shape: Vec<usize>,
-    /// the shape of one answer
-    pub output_shape: Vec<usize>,
-    /// images in one run, in both rows; image i has the slots from `i * N / images`
-    pub images: usize,
-    /// the slots of each value of an image
-    pub input: Vec<Vec<u32>>,
-    /// the slot of each value of an answer
-    pub output: Vec<u32>,
     /// images are multiplied by this and rounded
     pub input_scale: f64,
     /// answers are divided by this
     pub output_scale: f64,
     /// the primes of an answer
     pub reply: usize,
-    /// how many primes a Galois key must serve, by rotation
-    pub rotations: BTreeMap<usize, usize>,
-    /// how many primes the relinearization key must serve, where one is needed
-    pub relinearization: Option<usize>,
-    /// what tells this program from others: BLAKE2b-256 of its steps and of all the above
-    pub program: Identity,
 }
 
 impl ExactInterface {
@@ -48,44 +36,28 @@ impl ExactInterface {
     /// # Errors
     /// Those of the parameters.
     pub fn contexts(&self) -> Result<Vec<Arc<Context>>> {
-        let first = Context::new(self.parameters.clone())?;
+        let first = Context::new(self.arrangement.parameters.clone())?;
         let others =
             self.plain_moduli.iter().skip(1).map(|&t| first.with_plain_modulus(t)).collect::<Result<Vec<_>>>()?;
         Ok([vec![first], others].concat())
     }
 
-    /// The integers that stand for up to [`images`](Self::images) images, flattened, in the N slots, modulo each plaintext
+    /// The integers that stand for as many images as a run takes, flattened, or fewer, in the N slots, modulo each plaintext
     /// modulus.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`] where the number of values is not one to `images` images'; [`Error::Unencodable`] for
-    /// values that are no numbers, or outgrow 62 bits.
+    /// Those of [`Arrangement::place`]; [`Error::Unencodable`] for values that are no numbers, or outgrow 62 bits.
     pub fn slots_of(&self, images: &[f64]) -> Result<Vec<Vec<u64>>> {
-        let inputs = self.input.len();
-        if images.is_empty() || !images.len().is_multiple_of(inputs) || images.len() > inputs * self.images {
-            return Err(Error::ShapeMismatch {
-                operation: "encrypting",
-                expected: format!("1 to {} images of {inputs} values", self.images),
-                got: vec![images.len()],
-            });
-        }
         let integers = images.iter().map(|x| (x * self.input_scale).round()).collect::<Vec<f64>>();
         if let Some(index) = integers.iter().position(|x| x.is_nan() || x.abs() >= 2f64.powi(62)) {
             let reason = "it is no number, or too large; clean the data first".into();
             return Err(Error::Unencodable { value: images[index], index, reason });
         }
-        let n = self.parameters.degree();
         let modulo = |&t: &u64| {
-            let mut slots = vec![0; n];
-            for (i, image) in integers.chunks_exact(inputs).enumerate() {
-                for (&value, positions) in image.iter().zip(&self.input) {
-                    let residue = (value as i64).rem_euclid(t as i64) as u64;
-                    positions.iter().for_each(|&at| slots[i * n / self.images + at as usize] = residue);
-                }
-            }
-            slots
+            let residues: Vec<u64> = integers.iter().map(|&x| (x as i64).rem_euclid(t as i64) as u64).collect();
+            self.arrangement.place(&residues)
         };
-        Ok(self.plain_moduli.iter().map(modulo).collect())
+        self.plain_moduli.iter().map(modulo).collect()
     }
 
     /// The answers to the first `count` images in decoded slots, one vector for each plaintext modulus.
@@ -97,10 +69,9 @@ impl ExactInterface {
         let moduli = self.plain_moduli.iter().map(|&t| Modulus::new(t)).collect::<Result<Vec<_>>>()?;
         let crt = Crt::new(&moduli);
         let quarter = as_double(crt.product()) / 4.0;
-        let own = self.parameters.degree() / self.images;
-        let places = (0..count).flat_map(|image| self.output.iter().map(move |&at| image * own + at as usize));
         let mut limbs = vec![0; crt.limbs()];
-        places
+        self.arrangement
+            .answers(count)
             .map(|at| {
                 let negative = crt.compose_centered(|j| slots[j][at], &mut limbs);
                 let magnitude = as_double(&limbs);
@@ -116,6 +87,25 @@ impl ExactInterface {
                 Ok(if negative { -magnitude } else { magnitude } / self.output_scale)
             })
             .collect()
+    }
+    /// Refuses what was read from a file and cannot be.
+    ///
+    /// # Errors
+    /// Those of [`Arrangement`]; [`Error::Malformed`].
+    pub(super) fn check(&self) -> Result<()> {
+        self.arrangement.check(Scheme::Bfv)?;
+        let parameters = &self.arrangement.parameters;
+        let n = parameters.degree() as u64;
+        let slots = |&t: &u64| t % (2 * n) == 1 && is_prime(t) && !parameters.moduli().contains(&t);
+        let distinct = self.plain_moduli.iter().enumerate().all(|(i, t)| !self.plain_moduli[..i].contains(t));
+        let known = self.plain_moduli.len() <= MOST_PLAIN_MODULI && distinct && self.plain_moduli.iter().all(slots);
+        ensure(known, "a plaintext modulus has no slots, or stands there twice")?;
+        let first = self.plain_moduli.first() == Some(&parameters.plain_modulus());
+        ensure(first, "its first plaintext modulus is not that of its keys")?;
+        ensure(self.arrangement.images >= 2, "it does not use both rows of slots")?;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        ensure(positive(self.input_scale) && positive(self.output_scale), "a scale is not positive")?;
+        ensure((1..=parameters.data_moduli().len()).contains(&self.reply), "the answer's level does not exist")
     }
 }
 

@@ -9,7 +9,7 @@ use super::quantised::Quantised;
 use crate::error::{Error, Result};
 use crate::evaluator::packed::Descent;
 use crate::plan::NormalForm;
-use crate::plan::envelope::Identity;
+use crate::plan::packed::arrangement::Arrangement;
 use crate::plan::packed::placement::Slots;
 use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, too_wide, typical};
 use crate::plan::packed::search::{Chain, KEY_ROWS_A_SECOND, search};
@@ -91,13 +91,14 @@ impl ExactPlan {
 
     /// Data primes at the start of each step.
     pub fn levels(&self) -> Vec<usize> {
-        levels(self.interface.parameters.data_moduli().len(), &self.descents)
+        levels(self.interface.arrangement.parameters.data_moduli().len(), &self.descents)
     }
 
     /// How the noise grows.
     pub fn forecast(&self) -> Forecast {
         let interface = &self.interface;
-        let (parameters, terms) = (&interface.parameters, self.steps.iter().map(Terms::from).collect::<Vec<_>>());
+        let (parameters, terms) =
+            (&interface.arrangement.parameters, self.steps.iter().map(Terms::from).collect::<Vec<_>>());
         ExactModuli::ring(parameters.degree(), parameters.moduli(), &interface.plain_moduli).forecast(&terms)
     }
 }
@@ -143,29 +144,20 @@ fn assemble(network: &NormalForm, integers: &Quantised, best: Candidate, options
     let parameters = Parameters::bfv(moduli.degree, moduli.moduli, true, plain_modulus)?;
     parameters.check_security(options.security)?;
     let (rotations, relinearization) = keys(&steps, &levels(parameters.data_moduli().len(), &moduli.forecast.descents));
-    let output = chain.passages.last().map_or(Vec::new(), |p| p.output.positions.iter().map(|s| s[0]).collect());
+    let arrangement = Arrangement::new(network, &chain, parameters, options.security, 2 * options.images);
     let mut plan = ExactPlan {
         interface: ExactInterface {
-            parameters,
+            arrangement: Arrangement { rotations, relinearization, ..arrangement },
             plain_moduli: moduli.plain_moduli,
-            security: options.security,
-            input_shape: network.input_shape().to_vec(),
-            output_shape: network.output_shape().to_vec(),
-            images: 2 * options.images,
-            input: chain.input.positions.clone(),
-            output,
             input_scale: integers.input_scale,
             output_scale: integers.output_scale,
             reply: moduli.forecast.reply,
-            rotations,
-            relinearization,
-            program: Identity::default(),
         },
         steps,
         descents: moduli.forecast.descents,
         tensors: Tensor::of_chain(&chain, network.layers()),
     };
-    plan.interface.program = file::identity(&plan);
+    plan.interface.arrangement.program = file::identity(&plan);
     Ok(plan)
 }
 

@@ -14,9 +14,9 @@ impl ExactPlan {
     /// group of images that share a run.
     pub fn simulate(&self, images: &[f64]) -> Result<Vec<f64>> {
         let interface = &self.interface;
-        let inputs = interface.input.len();
+        let inputs = interface.arrangement.input.len();
         let mut answers = Vec::new();
-        for group in images.chunks(inputs * interface.images) {
+        for group in images.chunks(inputs * interface.arrangement.images) {
             let slots = interface.slots_of(group)?;
             let slots = slots.into_iter().zip(&interface.plain_moduli).map(|(slots, &t)| self.trace(slots, t));
             answers.extend(interface.answers_in(&slots.collect::<Result<Vec<_>>>()?, group.len() / inputs)?);

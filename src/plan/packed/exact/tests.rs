@@ -58,7 +58,8 @@ fn encrypted(plan: ExactPlan, images: &[f64], public: bool) -> Vec<f64> {
     let interface = &plan.interface;
     let secret = keygen::secret_key(&contexts[0]).unwrap();
     let generator = KeyGenerator::new(contexts[0].clone(), &secret).unwrap();
-    let keys = generator.key_set(interface.relinearization, &interface.rotations, &never).unwrap();
+    let keys =
+        generator.key_set(interface.arrangement.relinearization, &interface.arrangement.rotations, &never).unwrap();
     let public_key = keys.public_key(&contexts[0]).unwrap();
     let keys = PackedKeys::new(&contexts[0], keys.expand(&contexts[0], &never).unwrap()).unwrap();
     let encoder = interface::ExactEncoder::new(contexts).unwrap();
@@ -101,7 +102,7 @@ fn encrypted(plan: ExactPlan, images: &[f64], public: bool) -> Vec<f64> {
     }
     let plaintexts: Vec<Plaintext> =
         decryptors.iter().zip(&answers).map(|(decryptor, answer)| decryptor.decrypt(answer).unwrap()).collect();
-    encoder.decode(interface, &plaintexts, images.len() / interface.input.len()).unwrap()
+    encoder.decode(interface, &plaintexts, images.len() / interface.arrangement.input.len()).unwrap()
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
@@ -207,7 +208,7 @@ fn files_come_back_the_same() {
     let plan = small();
     assert_eq!(ExactPlan::from_bytes(&plan.to_bytes(), LIMIT).unwrap(), plan);
     assert_eq!(ExactInterface::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap(), plan.interface);
-    assert_eq!(plan.interface.program, file::identity(&plan));
+    assert_eq!(plan.interface.arrangement.program, file::identity(&plan));
     let error = ExactPlan::from_bytes(&plan.interface.to_bytes(), LIMIT).unwrap_err();
     assert!(error.to_string().contains("packed program of BFV"), "{error}");
     assert_eq!(ExactPlan::from_bytes(&plan.to_bytes(), 100).unwrap_err().code(), "too-large");
