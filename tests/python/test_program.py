@@ -168,7 +168,7 @@ def test_fused_layers_need_no_larger_plaintext_modulus(rng: np.random.Generator)
 
 def test_keys_are_neither_shown_nor_pickled(both: tuple[Program, Keys]) -> None:
     _, keys = both
-    assert repr(keys) == "Keys()"
+    assert repr(keys) == f"Keys({keys.client.summary})"
     assert repr(keys.secret) == "SecretKey(..)"
     assert str(keys.secret) == "SecretKey(..)"
     for refused in (keys, keys.secret):

@@ -12,6 +12,7 @@ accuracy on the test split, and the seed and the command that made it (``trainin
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from pycrcnn.errors import InvalidValueError, ShapeError
 __all__ = ["Layer", "Model", "from_torch", "load", "names", "placed", "read", "save"]
 
 _DIRECTORY = Path(__file__).parent
+
+#: What a table of a model's layers shows.
+_TENSORS = ("weight", "bias", "mean", "variance")
 
 
 class Layer(TypedDict, total=False):
@@ -126,6 +130,18 @@ class Model:
         made = f"\nmade by `{self.training['command']}`" if "command" in self.training else ""
         torch = f" with PyTorch {self.training['torch']}" if made and "torch" in self.training else ""
         return f"{self.name}{known}{made}{torch}"
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(layer["type"] for layer in self.layers)
+        known = "" if math.isnan(self.accuracy) else f"; {self.accuracy:.2%} of {self.dataset}"
+        return f"Model({self.name!r}: {list(self.input_shape)}, {kinds}{known})"
+
+    def _repr_html_(self) -> str:
+        def tensors(layer: Mapping[str, Any]) -> str:
+            return ", ".join(f"{name} {list(layer[name].shape)}" for name in _TENSORS if name in layer)
+
+        rows = "".join(f"<tr><td>{layer['type']}</td><td>{tensors(layer)}</td></tr>" for layer in self.layers)
+        return f"<p>{html.escape(self.card)}</p><table><tr><th>layer</th><th>tensors</th></tr>{rows}</table>"
 
     def normalise(self, images: ArrayLike) -> NDArray[np.float64]:
         """Turn pixels into what the network takes.

@@ -132,6 +132,18 @@ class ClientProgram:
         """Read it from a file of :meth:`save`."""
         return cls.from_bytes(read_file(os.fspath(path)), threads)
 
+    @property
+    def summary(self) -> str:
+        """Layout, scheme, degree and shapes in one line.
+
+        Such as ``packed CKKS, N = 8192, [1, 28, 28] -> [10]``.
+        """
+        shapes = f"{list(self.input_shape)} -> {list(self.output_shape)}"
+        return f"{self.layout} {self.scheme.upper()}, N = {self.context.degree}, {shapes}"
+
+    def __repr__(self) -> str:
+        return f"ClientProgram({self.summary})"
+
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError("a client is not pickled: to_bytes() and save() write it")
 
@@ -181,6 +193,9 @@ class PublicKey:
     def load(cls, client: ClientProgram, path: str | os.PathLike[str]) -> PublicKey:
         """Read the key from a file of :meth:`save`."""
         return cls.from_bytes(client, read_file(os.fspath(path)))
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.client.summary})"
 
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError("a public key is not pickled: to_bytes() and save() write it")
@@ -318,6 +333,9 @@ class Keys:
             purpose = client.program_id.encode()
             secret = _native.SecretKey.from_locked_bytes(client.context, payload, passphrase, purpose)
         return cls(client, secret, PublicKey.load(client, path / PUBLIC), EvaluationKeys.load(path / EVALUATION))
+
+    def __repr__(self) -> str:
+        return f"Keys({self.client.summary})"
 
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError("keys are not pickled: save() writes them where only their owner can read the secret")

@@ -74,6 +74,11 @@ class InteractiveExplanation:
         parts = (f"part {number}\n{stage}" for number, stage in enumerate(self.stages, 1))
         return head + "\n\n" + "\n\n-- refresh: the client decrypts, squares, encrypts --\n\n".join(parts)
 
+    def _repr_html_(self) -> str:
+        refresh = "<p>refresh: the client decrypts, squares, encrypts</p>"
+        head = f"<p>interactive, {self.refreshes} refreshes by the client; error {self.error:.2g}</p>"
+        return head + refresh.join(stage._repr_html_() for stage in self.stages)
+
 
 @dataclass(frozen=True)
 class InteractiveClient:

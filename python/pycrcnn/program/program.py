@@ -293,5 +293,11 @@ class Program:
         """Read a program from a file of :meth:`save`."""
         return cls.from_bytes(read_file(os.fspath(path)), threads)
 
+    def __repr__(self) -> str:
+        return f"Program({self.client.summary})"
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError("a program is not pickled: to_bytes() and save() write it")

@@ -42,8 +42,9 @@ def seconds(durations: Explanation | Mapping[str, float], ax: Axes | None = None
     colours = [
         GREY if name == _REST else ORANGE if "square" in name else TEAL if name == "sum" else BLUE for name in names
     ]
-    bars(ax, names, [1e3 * value for value in values], [time(value) for value in values], colours)
-    ax.set_xlabel("ms")
+    unit, size = ("s", 1.0) if max(values, default=0.0) >= 1 else ("ms", 1e-3)
+    bars(ax, names, [value / size for value in values], [time(value) for value in values], colours)
+    ax.set_xlabel(unit)
     ax.set_title(title)
     return figure
 
