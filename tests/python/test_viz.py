@@ -58,7 +58,7 @@ def test_plan_stacks_the_primes_of_each_step(packed: pycrcnn.Program) -> None:
     assert ax.lines[0].get_ydata()[0] == explanation.limit_bits
     first = explanation.steps[0]
     label = tick_labels(ax.xaxis)[0]
-    assert label.startswith("linear 8 x 36")
+    assert label.startswith("linear 8 x 36\n0 conv2d\n")
     assert f"{first.hoisted_rotations}+{first.giant_rotations} rotations" in label
     assert f"{first.diagonals} products" in label
 

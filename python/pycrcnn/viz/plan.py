@@ -18,7 +18,8 @@ def plan(explanation: Explanation, ax: Axes | None = None) -> Any:
     """The steps of a program: a column each, as high as the modulus of its input, prime on prime.
 
     Every division by a prime lowers the modulus, and with it the work of the steps that follow. Below each column stand
-    its rotations (those that share a decomposition + those that do not) and its plaintext products.
+    the layers that it computes, its rotations (those that share a decomposition + those that do not) and its plaintext
+    products.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ def _colour(step: Step) -> str:
 
 def _label(step: Step) -> str:
     lines = [wrapped(step.kind.replace("+", " + "), 18)]
+    if step.layers:
+        lines.append(wrapped(step.layers, 18))
     if step.hoisted_rotations or step.giant_rotations:
         lines.append(f"{step.hoisted_rotations}+{step.giant_rotations} rotations")
     if step.diagonals:
