@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pycrcnn
-from pycrcnn import errors
+from pycrcnn import cli, errors
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -80,6 +82,20 @@ def test_the_code_on_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": "guide"})
+
+
+def test_the_commands_on_a_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYCRCNN_PASSPHRASE", "")
+    np.save("images.npy", np.zeros((1, 1, 28, 28)))
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (DOCS / "guides" / "keys-and-files.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    commands = "".join(blocks).splitlines()
+    assert len(commands) == 5
+    for command in commands:
+        assert cli.main(shlex.split(command)[1:]) == 0, command
+    assert np.load("answers.npy").shape == (1, 10)
 
 
 def exception_classes() -> dict[str, type[errors.PyCrCNNError]]:

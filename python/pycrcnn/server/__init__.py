@@ -6,14 +6,16 @@
 
     app = create_app(Settings(models="models"))
 
-| module | what it knows |
-| --- | --- |
-| `plane` | models, keys, evaluation, jobs; no transport |
-| `routes` | HTTP on one side, the plane on the other, nothing in between |
-| `app` | the application |
-| `problems`, `bodies`, `access`, `metrics`, `logs` | errors, request bodies, API keys, Prometheus, logs |
-| `listening` | a socket, granian or uvicorn, signals |
-| `sagemaker` | the entry point of a SageMaker container |
+================================================= ============================================================
+module                                            what it knows
+================================================= ============================================================
+`plane`                                           models, keys, evaluation, jobs; no transport
+`routes`                                          HTTP on one side, the plane on the other, nothing in between
+`app`                                             the application
+`problems`, `bodies`, `access`, `metrics`, `logs` errors, request bodies, API keys, Prometheus, logs
+`listening`                                       a socket, granian or uvicorn, signals
+`sagemaker`                                       the entry point of a SageMaker container
+================================================= ============================================================
 """
 
 from pycrcnn.errors import MissingPackageError
