@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
+
+from pycrcnn import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,7 +18,7 @@ author = "The pycrcnn developers"
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = "pycrcnn"
-exclude_patterns = ["experiments/*.csv"]
+suppress_warnings = ["toc.not_included"]  # model cards and results of experiments, where a command has written them
 
 # A reference that leads nowhere is a warning. Types stand in the docstrings, in words, and are no references.
 nitpicky = True
@@ -32,6 +37,20 @@ shutil.rmtree(NOTEBOOKS, ignore_errors=True)
 NOTEBOOKS.mkdir()
 for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
     shutil.copy(notebook, NOTEBOOKS)
+
+
+def _commands() -> str:
+    """The help of every command, as the command itself prints it."""
+    os.environ["COLUMNS"] = "100"
+    page = "# Commands\n"
+    for name, command in cli._COMMANDS.items():
+        parser = argparse.ArgumentParser(prog=f"pycrcnn {name}", description=command.help)
+        importlib.import_module(command.module).add_arguments(parser)
+        page += f"\n## pycrcnn {name}\n\n```text\n{parser.format_help()}```\n"
+    return page
+
+
+(Path(__file__).parent / "reference" / "commands.md").write_text(_commands())
 
 #: Where docstrings mean a name that they do not qualify.
 _HOMES = ("pycrcnn.errors", "pycrcnn", "pycrcnn.program", "pycrcnn.viz", "pycrcnn.models")

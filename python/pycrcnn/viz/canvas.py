@@ -7,7 +7,6 @@ import textwrap
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 __all__ = ["BLUE", "GREY", "ORANGE", "RED", "TEAL", "Picture", "bars", "canvas", "count", "tidy", "time", "wrapped"]
@@ -24,7 +23,6 @@ class Picture(Figure):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
