@@ -154,6 +154,14 @@ def test_a_program_plots_itself(packed: pycrcnn.Program, exact: pycrcnn.Program)
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+def test_the_parts_of_an_interactive_program_stand_one_below_the_other() -> None:
+    program = pycrcnn.compile_interactive(network(), SHAPE, layout="packed", calibration=IMAGES, cuts=[1])
+    figure = program.plot()
+    assert len(figure.axes) == 6
+    assert [part.get_suptitle()[:13] for part in figure.subfigs] == ["part 1 of 2: ", "part 2 of 2: "]
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_pyplot_learns_nothing_and_importing_the_package_takes_no_matplotlib() -> None:
     program = """
 import sys, pycrcnn

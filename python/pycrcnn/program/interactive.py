@@ -221,6 +221,12 @@ class InteractiveProgram:
         """The plans of all parts."""
         return InteractiveExplanation(tuple(stage.explain() for stage in self.stages), self.error)
 
+    def plot(self) -> Any:
+        """The plans of all parts, one below the other, as a matplotlib figure; see :mod:`pycrcnn.viz`."""
+        from pycrcnn.viz import overview  # matplotlib is optional, and takes its time
+
+        return overview(self.explain())
+
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write ``stage-1.program``, ``stage-2.program`` and so on: the server's files."""
         for path, stage in _files(directory, self.stages, "program"):

@@ -63,5 +63,5 @@ def _label(step: Step) -> str:
     if step.hoisted_rotations or step.giant_rotations:
         lines.append(f"{step.hoisted_rotations}+{step.giant_rotations} rotations")
     if step.diagonals:
-        lines.append(f"{step.diagonals} products")
+        lines.append(f"{step.diagonals} product{'s' * (step.diagonals > 1)}")
     return "\n".join(lines)
