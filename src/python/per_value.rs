@@ -38,12 +38,16 @@ impl PerValueProgram {
         Ok(Self { inner, recipe, interface, seconds: OnceLock::new() })
     }
 
-    fn simulated(&self, images: &[f64]) -> Result<Vec<f64>> {
+    fn simulated(&self, images: &[f64], checked: bool) -> Result<Vec<f64>> {
         let encoder = self.interface.encoder()?;
         let parameters = &self.interface.parameters;
         let ring = PlainRing::new(parameters.degree(), parameters.plain_modulus())?;
         let simulator = Simulator::new(self.inner.computed_network(), ring, encoder.clone())?;
-        simulator.predict(images, |plaintext| encoder.decode_checked(plaintext))
+        if checked {
+            simulator.predict(images, |plaintext| encoder.decode_checked(plaintext))
+        } else {
+            simulator.predict(images, |plaintext| encoder.decode_all_digits(plaintext))
+        }
     }
 
     fn unpack(&self, data: &[u8]) -> Result<Vec<Ciphertext>> {
@@ -203,15 +207,17 @@ impl PerValueProgram {
     }
 
     /// Answers to flattened images, computed exactly in the plaintext ring: digit for digit what decryption gives.
-    #[pyo3(signature = (images, threads=0))]
+    /// Digits that have outgrown the plaintext modulus are an error, or, unchecked, decoded as they are.
+    #[pyo3(signature = (images, threads=0, checked=true))]
     fn simulate<'py>(
         &self,
         py: Python<'py>,
         images: PyReadonlyArray1<'_, f64>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
+        checked: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let images = images.as_slice()?;
-        let answers = work::run(py, threads, |_| self.simulated(images))?;
+        let answers = work::run(py, threads, |_| self.simulated(images, checked))?;
         Ok(answers.into_pyarray(py))
     }
 }
