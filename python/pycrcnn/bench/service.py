@@ -6,18 +6,9 @@ import argparse
 import base64
 import http.client
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +16,11 @@ import numpy as np
 from pycrcnn import datasets, models
 from pycrcnn._native import ComputeRequest, compute_reply
 from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
+from pycrcnn.bench.served import Service, serving
 from pycrcnn.crypto.crypto import encrypt_matrix
 from pycrcnn.errors import BackendError
 from pycrcnn.program import Answer, EncryptedImages, Keys, Program, compile  # noqa: A004
 from pycrcnn.pyfhel import Pyfhel
-from pycrcnn.server.plane.published import publish
 from pycrcnn.server.plane.queue import cores
 
 __all__ = ["measure"]
@@ -39,56 +30,6 @@ _SECONDS, _ROUNDS = 3.0, 4
 #: Bits in a second of the paper's link.
 _LINK = 72.2e6
 _BINARY, _JSON = "application/octet-stream", "application/json"
-
-
-class _Service:
-    """``pycrcnn serve`` in a process of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        command = [sys.executable, "-m", "pycrcnn.cli", "serve", "--port", "0", "--models", str(directory / "models")]
-        environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", "PYCRCNN_STATE": str(directory / "state")}
-        environment["PYCRCNN_LOG_LEVEL"] = "warning"
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)  # noqa: S603 - our own
-        self.connections: list[http.client.HTTPConnection] = []
-        self.port = self._port()
-        self.log = threading.Thread(target=self.process.communicate, daemon=True)
-        self.log.start()
-
-    def _port(self) -> int:
-        """Where it listens; its other warnings are passed over."""
-        for line in self.process.stderr or ():
-            if line.startswith("pycrcnn: http"):
-                return int(line.rsplit(":", 1)[1])
-        raise BackendError("the service did not start; `pycrcnn serve` says why")
-
-    def connection(self) -> http.client.HTTPConnection:
-        for _ in range(500):
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-                connection.connect()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                self.connections.append(connection)
-                return connection
-        raise BackendError("the service does not answer on loopback")
-
-    def stop(self) -> None:
-        for connection in self.connections:
-            connection.close()
-        self.process.send_signal(signal.SIGTERM)
-        self.log.join(60)
-
-
-@contextmanager
-def _serving(program: Program) -> Iterator[_Service]:
-    with tempfile.TemporaryDirectory() as directory:
-        publish(Path(directory) / "models", "model", [(program, 0)])
-        service = _Service(Path(directory))
-        try:
-            yield service
-        finally:
-            service.stop()
 
 
 def _call(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, kind: str) -> bytes:
@@ -137,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     body = question.to_bytes()
     _in_process(program, keys, question)
     results = []
-    with _serving(program) as service:
+    with serving(program) as service:
         connection = service.connection()
         identity = json.loads(_call(connection, "PUT", "/v1/keys", keys.evaluation.to_bytes(), _BINARY))["id"]
         path = f"/v1/models/model/predict?program={program.program_id}&keys={identity}"
@@ -198,7 +139,7 @@ def _sustained(
     program: Program,
     keys: Keys,
     question: EncryptedImages,
-    service: _Service,
+    service: Service,
     path: str,
     body: bytes,
 ) -> dict[str, Any]:
