@@ -153,6 +153,7 @@ def _draw(totals: list[_Total], path: Path) -> None:
     axes[0][1].set_xlabel("kilobytes an image")
     for ax in axes[0]:
         ax.grid(axis="y", visible=False)
+        ax.locator_params(axis="x", nbins=5)
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8)
     charts.save(figure, path)
 

@@ -122,8 +122,7 @@ class _Bar:
 
     @property
     def label(self) -> str:
-        chosen = self.parameters
-        return self.kind if chosen is None else f"{self.kind}\nm = {chosen.m}\np = {chosen.p:,}"
+        return self.kind if self.parameters is None else f"{self.kind}\n{self.parameters.label}"
 
     @property
     def colour(self) -> str:
@@ -166,12 +165,12 @@ def _draw(bars: dict[str, list[_Bar]], size: _Size, path: Path) -> None:
             capsize=3,
         )
         ax.bar_label(drawn, [f"{bar.mean:.1f}" for bar in shown], padding=3, fontsize=8)
-        ax.axhline(10, color="grey", linestyle="--", linewidth=1)
-        ax.text(-0.5, 10, "chance", color="grey", ha="right", va="center", fontsize=7)
+        ax.axhline(10, color="black", linestyle="--", linewidth=1, label="chance")
         ax.set_title(f"{network} network")
         ax.set_ylim(0, 100)
         ax.tick_params(axis="x", labelsize=7)
         ax.grid(axis="x", visible=False)
+    axes[0][1].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     axes[0][0].set_ylabel(f"accuracy on {size.images:,} test images, %")
     charts.save(figure, path)
 
@@ -183,7 +182,12 @@ def _page(results: Results, size: _Size, options: Options) -> Path:
         return path
     _draw(bars, size, figure)
     accuracies = [
-        [network, bar.label.replace("\n", ", "), f"{bar.mean:.2f} %", f"{bar.deviation:.2f}" if bar.deviation else ""]
+        [
+            network,
+            ", ".join((bar.kind, *([str(bar.parameters)] if bar.parameters else []))),
+            f"{bar.mean:.2f} %",
+            f"{bar.deviation:.2f}" if bar.deviation else "",
+        ]
         for network in NETWORKS
         for bar in bars[network]
     ]

@@ -143,10 +143,8 @@ def _classifiers() -> dict[str, Callable[[], Any]]:
     }
 
 
-def _label(row: dict[str, Value], separator: str) -> str:
-    if row["m"] is None:
-        return str(row["features"])
-    return separator.join(("encoded", f"m = {row['m']}", f"p = {int(row['p'] or 0):,}"))
+def _parameters(row: dict[str, Value]) -> theta.Theta | None:
+    return None if row["m"] is None else theta.Theta(int(row["m"]), int(row["p"] or 0))
 
 
 def _draw(rows: list[dict[str, Value]], size: _Size, path: Path) -> None:
@@ -157,8 +155,9 @@ def _draw(rows: list[dict[str, Value]], size: _Size, path: Path) -> None:
         heights = [100 * float(row[name] or 0) for row in rows]
         bars = ax.bar(places + (i - 0.5) * width, heights, width, label=label, color=charts.COLOURS[i])
         ax.bar_label(bars, [f"{height:.1f}" for height in heights], padding=2, fontsize=7)
-    ax.axhline(10, color="grey", linestyle="--", linewidth=1, label="chance")
-    ax.set_xticks(places, [_label(row, "\n") for row in rows], fontsize=7)
+    ax.axhline(10, color="black", linestyle="--", linewidth=1, label="chance")
+    labels = [str(row["features"]) + (f"\n{chosen.label}" if (chosen := _parameters(row)) else "") for row in rows]
+    ax.set_xticks(places, labels, fontsize=8)
     ax.set_ylim(0, 100)
     ax.set_ylabel(f"accuracy on {size.test:,} test images, %")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8)
@@ -169,7 +168,7 @@ def _draw(rows: list[dict[str, Value]], size: _Size, path: Path) -> None:
 def _page(results: Results, rows: list[dict[str, Value]], size: _Size, options: Options, figure: Path) -> Path:
     body = [
         [
-            _label(row, ", "),
+            str(row["features"]) + (f", {chosen}" if (chosen := _parameters(row)) else ""),
             *(f"{float(row[name] or 0):.2%}" for name in _CLASSIFIERS),
             "" if row["largest_error"] is None else f"{row['largest_error']:.2g}",
             "" if row["budget_bits"] is None else f"{row['budget_bits']} bits",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pycrcnn.experiments.results import Results
+from pycrcnn.experiments.running import spoken
 
 __all__ = ["table", "write"]
 
@@ -42,13 +43,13 @@ def write(path: Path, title: str, command: str, results: Results | Sequence[Resu
     tables = [results] if isinstance(results, Results) else list(results)
     rows = [row for one in tables for row in one.rows]
     finished = sorted(str(row["finished"]) for row in rows)
-    minutes = sum(float(row["seconds"] or 0) for row in rows) / 60
+    duration = spoken(sum(float(row["seconds"] or 0) for row in rows))
     machines = sorted({f"{row['machine']}; kernels: {row['backend']}" for row in rows})
     threads = sorted({int(row["threads"] or 0) for row in rows})
     threads_text = ", ".join("all cores" if count == 0 else f"{count} thread{'s' * (count > 1)}" for count in threads)
     files = [f"[{one.path.name}]({one.path.name})" for one in tables]
     made = [
-        f"`{command}`, {finished[0]} to {finished[-1]}, {minutes:.1f} minutes of work in all.",
+        f"`{command}`, {finished[0]} to {finished[-1]}, {duration} of work in all.",
         *(f"{machine}; {threads_text}." for machine in machines),
         f"Every figure on this page is computed from {' and '.join(files)}.",
     ]

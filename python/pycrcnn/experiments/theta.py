@@ -35,6 +35,18 @@ class Theta:
     def __str__(self) -> str:
         return f"m = {self.m}, p = {self.p:,}"
 
+    @property
+    def label(self) -> str:
+        r"""Two short lines for an axis.
+
+        Examples
+        --------
+        >>> Theta(2048, 712).label, Theta(4096, 150_000_000).label
+        ('m = 2048\\np = 712', 'm = 4096\\np = 1.5e8')
+        """
+        p = str(self.p) if self.p < 100_000 else f"{self.p:.2g}".replace("e+0", "e")
+        return f"m = {self.m}\np = {p}"
+
 
 #: Four sets for which the noise budget of both networks lasts, so that what shows is what p does.
 FOUR = (Theta(2048, 32), Theta(2048, 712), Theta(4096, 600_000), Theta(4096, 150_000_000))
