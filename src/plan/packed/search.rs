@@ -78,6 +78,9 @@ pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> 
                 planner.passages(&last.output, false).into_iter().for_each(|p| extend(Some(chain), &chain.input, p));
             }
         }
+        if i + 1 == maps.len() {
+            keep_clean(&mut next);
+        }
         next.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let mut kept: Vec<Chain> = Vec::new();
         for chain in next {
@@ -90,6 +93,15 @@ pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> 
         beam = kept;
     }
     beam.into_iter().next()
+}
+
+/// Of chains through a whole network those that leave answers and zeros, if there are any: what else lies in the slots of an
+/// answer, such as sums over a part of the inputs, would tell of the weights.
+fn keep_clean(chains: &mut Vec<Chain>) {
+    let clean = |chain: &Chain| chain.passages.last().is_some_and(|passage| passage.output.clean);
+    if chains.iter().any(clean) {
+        chains.retain(clean);
+    }
 }
 
 fn price(work: Work, rates: Rates) -> f64 {
@@ -288,7 +300,7 @@ impl Planner<'_> {
         // Once around, the fold leaves every sum at all its teeth.
         let copies = if around { comb.teeth } else { 1 };
         let positions = (0..self.map.outputs()).map(|row| teeth(row, copies)).collect();
-        let output = Placement { positions, grid: None, clean: comb.teeth == 1 };
+        let output = Placement { positions, grid: None, clean: comb.teeth == 1 || around };
         Some(self.passage(diagonals, self.bias(|row| teeth(row, 1)), self.folds(comb), output))
     }
 
@@ -383,6 +395,7 @@ mod tests {
         assert!(milliseconds < 13.5 && key_rows < 1000, "{milliseconds} {key_rows}");
         // Four copies of the hidden values divide its 128 diagonals by four.
         assert_eq!(chain.passages[1].diagonals.len(), 32);
+        assert!(chain.passages[2].output.clean);
     }
 
     #[test]
