@@ -15,17 +15,18 @@
 //!
 //! The second polynomials are expanded as [`SeededKeySet`] says. Secret keys are kept in SEAL's format.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
 use super::bits;
 use super::checksum::{opened, sealed};
-use super::keygen::{Purpose, SeededKey, SeededKeySet};
-use super::sampling::Seed;
+use super::keygen::{KeyGenerator, Purpose, SeededKey, SeededKeySet};
+use super::sampling::{Seed, fresh_seed};
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, Residues};
-use crate::scheme::Context;
+use crate::runtime::Cancellation;
+use crate::scheme::{Context, PublicKey};
 
 const KEYS: [u8; 8] = *b"pyckeys\x02";
 const OBJECT: &str = "key set";
@@ -50,8 +51,92 @@ fn payload(context: &Context, primes: usize) -> usize {
     primes * row_moduli(context, primes).map(|q| bits::packed_len(q, context.degree())).sum::<usize>()
 }
 
+/// The bytes of a key set, written as its keys come: a device makes keys of more bytes than it could hold unpacked.
+struct Packing<'a> {
+    context: &'a Context,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Packing<'a> {
+    /// The header and the public key of a set of keys for so many primes each.
+    fn begin(context: &'a Context, seed: &Seed, public: &[u64], primes: impl ExactSizeIterator<Item = usize>) -> Self {
+        let (degree, count) = (context.degree(), primes.len());
+        let evaluation: usize = primes.map(|primes| 8 + payload(context, primes)).sum();
+        let public = pack(public, degree, all_moduli(context));
+        let mut bytes = Vec::with_capacity(FIXED + public.len() + evaluation + 4);
+        bytes.extend(KEYS);
+        bytes.extend((degree as u32).to_le_bytes());
+        bytes.extend((count as u32).to_le_bytes());
+        bytes.extend(context.key_parms_id().iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(seed);
+        bytes.extend(public);
+        Self { context, bytes }
+    }
+
+    /// The next keys, made one by one on the rayon pool of the caller.
+    fn add<K: Send>(&mut self, keys: Vec<K>, make: impl Fn(K) -> Result<SeededKey> + Sync) -> Result<()> {
+        let context = self.context;
+        let packed = keys.into_par_iter().map(|key| {
+            let key = make(key)?;
+            let rows = (0..key.primes).flat_map(|_| row_moduli(context, key.primes));
+            Ok((key.purpose, key.primes, pack(&key.data, context.degree(), rows)))
+        });
+        for (purpose, primes, packed) in packed.collect::<Result<Vec<_>>>()? {
+            let element = match purpose {
+                Purpose::Relinearization => 0,
+                Purpose::Galois(element) => element,
+            };
+            self.bytes.extend(element.to_le_bytes());
+            self.bytes.extend((primes as u32).to_le_bytes());
+            self.bytes.extend(packed);
+        }
+        Ok(())
+    }
+
+    /// As many keys at a time as there are threads.
+    fn add_all<K: Send>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+        make: impl Fn(K) -> Result<SeededKey> + Sync,
+    ) -> Result<Vec<u8>> {
+        let mut keys = keys.into_iter();
+        loop {
+            let batch: Vec<K> = keys.by_ref().take(rayon::current_num_threads()).collect();
+            if batch.is_empty() {
+                return Ok(sealed(self.bytes));
+            }
+            self.add(batch, &make)?;
+        }
+    }
+}
+
+impl KeyGenerator<'_> {
+    /// As [`key_set`](Self::key_set), as it is sent: each key is packed as it is made. The public key is given besides.
+    ///
+    /// # Errors
+    /// Those of [`key_set`](Self::key_set).
+    pub fn packed_key_set(
+        &self,
+        relinearization: Option<usize>,
+        rotations: &BTreeMap<usize, usize>,
+        cancellation: &Cancellation,
+    ) -> Result<(PublicKey, Vec<u8>)> {
+        let wanted = self.wanted(relinearization, rotations)?;
+        let seed = fresh_seed()?;
+        let context = &self.context;
+        let set =
+            SeededKeySet { parms_id: context.key_parms_id(), seed, public: self.public(&seed)?, keys: Vec::new() };
+        let packing = Packing::begin(context, &seed, &set.public, wanted.iter().map(|&(_, primes)| primes));
+        let bytes = packing.add_all(wanted.into_iter().enumerate(), |(i, (purpose, primes))| {
+            cancellation.check()?;
+            self.key(&seed, i, purpose, primes)
+        })?;
+        Ok((set.public_key(context)?, bytes))
+    }
+}
+
 impl SeededKeySet {
-    /// The keys as they are sent. They are dropped as they are packed, for small devices.
+    /// The keys as they are sent. They are dropped as they are packed.
     ///
     /// # Errors
     /// [`Error::ParametersMismatch`] for another context.
@@ -59,36 +144,7 @@ impl SeededKeySet {
         if self.parms_id != context.key_parms_id() {
             return Err(Error::ParametersMismatch { operation: "pack", object: "key set" });
         }
-        let degree = context.degree();
-        let evaluation: usize = self.keys.iter().map(|key| 8 + payload(context, key.primes)).sum();
-        let public = pack(&self.public, degree, all_moduli(context));
-        let mut bytes = Vec::with_capacity(FIXED + public.len() + evaluation + 4);
-        bytes.extend(KEYS);
-        bytes.extend((degree as u32).to_le_bytes());
-        bytes.extend((self.keys.len() as u32).to_le_bytes());
-        bytes.extend(self.parms_id.iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(self.seed);
-        bytes.extend(public);
-        let mut keys = self.keys.into_iter();
-        loop {
-            let batch: Vec<SeededKey> = keys.by_ref().take(rayon::current_num_threads()).collect();
-            if batch.is_empty() {
-                return Ok(sealed(bytes));
-            }
-            let packed = batch.into_par_iter().map(|key| {
-                let rows = (0..key.primes).flat_map(|_| row_moduli(context, key.primes));
-                (key.purpose, key.primes, pack(&key.data, degree, rows))
-            });
-            for (purpose, primes, packed) in packed.collect::<Vec<_>>() {
-                let element = match purpose {
-                    Purpose::Relinearization => 0,
-                    Purpose::Galois(element) => element,
-                };
-                bytes.extend(element.to_le_bytes());
-                bytes.extend((primes as u32).to_le_bytes());
-                bytes.extend(packed);
-            }
-        }
+        Packing::begin(context, &self.seed, &self.public, self.keys.iter().map(|key| key.primes)).add_all(self.keys, Ok)
     }
 
     /// A key set from bytes from anywhere: memory is bounded by a small multiple of the bytes given, and every residue is reduced.
@@ -195,15 +251,13 @@ fn unpack(context: &Context, rows: usize, moduli: impl Iterator<Item = Modulus>,
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::encryption::keygen::{KeyGenerator, secret_key};
+    use crate::encryption::keygen::secret_key;
     use crate::ring::primes;
-    use crate::runtime::Cancellation;
     use crate::scheme::Parameters;
 
     const LIMIT: u64 = 1 << 30;
@@ -217,6 +271,24 @@ mod tests {
         let secret = secret_key(context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
         generator.key_set(Some(2), &BTreeMap::from([(1, 1), (5, 3)]), &Cancellation::new()).unwrap()
+    }
+
+    #[test]
+    fn keys_that_are_packed_as_they_are_made_are_the_same_set() {
+        let context = context(45);
+        let secret = secret_key(&context).unwrap();
+        let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
+        let rotations = BTreeMap::from([(1, 1), (5, 3)]);
+        let (public, bytes) = generator.packed_key_set(Some(2), &rotations, &Cancellation::new()).unwrap();
+        let set = SeededKeySet::from_bytes(&context, &bytes, LIMIT).unwrap();
+        assert_eq!(set.public_key(&context).unwrap().data, public.data);
+        let kinds = |set: &SeededKeySet| set.keys.iter().map(|key| (key.purpose, key.primes)).collect::<Vec<_>>();
+        assert_eq!(kinds(&set), kinds(&keys(&context)));
+        assert_eq!(set.into_bytes(&context).unwrap(), bytes);
+        let cancelled = Cancellation::new();
+        cancelled.cancel();
+        let error = generator.packed_key_set(Some(2), &rotations, &cancelled).unwrap_err();
+        assert_eq!(error, Error::Interrupted);
     }
 
     #[test]

@@ -73,7 +73,7 @@ const PUBLIC_STREAM: u64 = u64::MAX;
 
 /// Makes the key set of a secret key.
 pub struct KeyGenerator<'a> {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     secret: &'a SecretKey,
     operand: Operand,
 }
@@ -100,6 +100,25 @@ impl<'a> KeyGenerator<'a> {
         rotations: &BTreeMap<usize, usize>,
         cancellation: &Cancellation,
     ) -> Result<SeededKeySet> {
+        let wanted = self.wanted(relinearization, rotations)?;
+        let seed = fresh_seed()?;
+        let keys = wanted
+            .into_par_iter()
+            .enumerate()
+            .map(|(i, (purpose, primes))| {
+                cancellation.check()?;
+                self.key(&seed, i, purpose, primes)
+            })
+            .collect::<Result<_>>()?;
+        Ok(SeededKeySet { parms_id: self.context.key_parms_id(), seed, public: self.public(&seed)?, keys })
+    }
+
+    /// What the keys of a set are for, and the primes of each, in order.
+    pub(super) fn wanted(
+        &self,
+        relinearization: Option<usize>,
+        rotations: &BTreeMap<usize, usize>,
+    ) -> Result<Vec<(Purpose, usize)>> {
         if !self.context.parameters().key_switching() && (relinearization.is_some() || !rotations.is_empty()) {
             let reason = "the parameters set no prime aside for key switching; make them with one".into();
             return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
@@ -116,22 +135,11 @@ impl<'a> KeyGenerator<'a> {
         let galois = rotations
             .iter()
             .map(|(&step, &primes)| (Purpose::Galois(rotation_element(degree, step as i64) as u32), primes));
-        let wanted: Vec<(Purpose, usize)> =
-            relinearization.map(|primes| (Purpose::Relinearization, primes)).into_iter().chain(galois).collect();
-        let seed = fresh_seed()?;
-        let keys = wanted
-            .into_par_iter()
-            .enumerate()
-            .map(|(i, (purpose, primes))| {
-                cancellation.check()?;
-                self.key(&seed, i, purpose, primes)
-            })
-            .collect::<Result<_>>()?;
-        Ok(SeededKeySet { parms_id: self.context.key_parms_id(), seed, public: self.public(&seed)?, keys })
+        Ok(relinearization.map(|primes| (Purpose::Relinearization, primes)).into_iter().chain(galois).collect())
     }
 
     /// -(a s + e) over all primes.
-    fn public(&self, seed: &Seed) -> Result<Residues> {
+    pub(super) fn public(&self, seed: &Seed) -> Result<Residues> {
         let context = &self.context;
         let degree = context.degree();
         let error = Small::error(degree, &mut Sampler::from_os()?);
@@ -147,7 +155,7 @@ impl<'a> KeyGenerator<'a> {
     }
 
     /// For each digit j: -(a s + e) + P s' modulo prime j, -(a s + e) modulo the others.
-    fn key(&self, seed: &Seed, index: usize, purpose: Purpose, primes: usize) -> Result<SeededKey> {
+    pub(super) fn key(&self, seed: &Seed, index: usize, purpose: Purpose, primes: usize) -> Result<SeededKey> {
         let context = &self.context;
         let degree = context.degree();
         let special = context.key_primes() - 1;
