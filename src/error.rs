@@ -259,7 +259,7 @@ pub enum Error {
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(String),
-    /// The call was interrupted (Ctrl-C).
+    /// The call was interrupted: by Ctrl-C, or by whoever no longer wants its result.
     #[error("interrupted")]
     Interrupted,
     /// A secret key is locked under another passphrase, or was changed.

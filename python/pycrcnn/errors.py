@@ -18,6 +18,7 @@ from typing import ClassVar
 
 __all__ = [
     "BackendError",
+    "CancelledError",
     "EncodingError",
     "FormatError",
     "InvalidTypeError",
@@ -181,6 +182,12 @@ class BackendError(PyCrCNNError, RuntimeError):
     """A failure inside Microsoft SEAL or the machine's own resources."""
 
     default_code = "seal"
+
+
+class CancelledError(PyCrCNNError, RuntimeError):
+    """The work was stopped before it had ended, because nobody wants its result any more."""
+
+    default_code = "interrupted"
 
 
 class ServiceError(PyCrCNNError, ConnectionError):

@@ -76,6 +76,14 @@ impl Layout {
         }
     }
 
+    /// Ciphertexts of the images of one run, modulo each plaintext modulus.
+    pub(super) fn image_ciphertexts(&self) -> usize {
+        match self {
+            Self::Packed(..) | Self::Exact(..) => 1,
+            Self::Batched(..) | Self::PerValue(..) => self.shapes()[0].iter().product(),
+        }
+    }
+
     /// Ciphertexts of an answer, modulo each plaintext modulus.
     pub(super) fn answer_ciphertexts(&self) -> usize {
         match self {

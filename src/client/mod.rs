@@ -5,8 +5,10 @@ mod layout;
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::encoding::CkksEncoder;
-use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SeededKeySet, SymmetricEncryptor, keygen};
+use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SymmetricEncryptor, keygen};
 use crate::error::{Error, Result};
 use crate::plan::envelope::{self, Identity, Kind};
 use crate::plan::packed::exact::interface::ExactEncoder;
@@ -24,6 +26,15 @@ pub enum EncryptionKey<'a> {
     Secret(&'a SecretKey),
     /// for whoever may encrypt but not decrypt
     Public(&'a PublicKey),
+}
+
+/// Which way a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// encrypted images, to the server
+    Images,
+    /// encrypted answers, to the client
+    Answers,
 }
 
 /// The client's part of a program, ready for use.
@@ -105,16 +116,17 @@ impl Client {
         self.layout.program()
     }
 
-    /// A fresh secret key, and the key set that the server needs: a public key, and the evaluation keys of the program.
+    /// A fresh secret key, a public key for it, and the key set that the server needs, as it is sent: the public key, and the
+    /// evaluation keys of the program.
     ///
     /// # Errors
     /// [`Error::Entropy`], [`Error::Interrupted`].
-    pub fn generate_keys(&self, cancellation: &Cancellation) -> Result<(SecretKey, SeededKeySet)> {
+    pub fn generate_keys(&self, cancellation: &Cancellation) -> Result<(SecretKey, PublicKey, Vec<u8>)> {
         let secret = keygen::secret_key(self.context())?;
         let (relinearization, rotations) = self.layout.keys();
         let generator = KeyGenerator::new(self.context().clone(), &secret)?;
-        let set = generator.key_set(relinearization, rotations, cancellation)?;
-        Ok((secret, set))
+        let (public, set) = generator.packed_key_set(relinearization, rotations, cancellation)?;
+        Ok((secret, public, set))
     }
 
     /// Encrypts flattened images, as many as one run takes or fewer.
@@ -166,5 +178,35 @@ impl Client {
             return Err(Error::InvalidArgument { name: "count", reason });
         }
         self.layout.decode(&plaintexts, count)
+    }
+
+    /// The smallest invariant noise budget of a message's ciphertexts, in bits: see [`Decryptor::noise_budget`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for CKKS, those of reading a message as in [`decrypt`](Self::decrypt), [`Error::Interrupted`].
+    pub fn noise_budget(
+        &self,
+        secret: &SecretKey,
+        message: &[u8],
+        kind: Message,
+        cancellation: &Cancellation,
+    ) -> Result<u32> {
+        let count = match kind {
+            Message::Images => self.layout.image_ciphertexts(),
+            Message::Answers => self.layout.answer_ciphertexts(),
+        };
+        let mut smallest = u32::MAX;
+        for (context, message) in
+            self.contexts.iter().zip(protocol::unbundle(self.program(), message, self.contexts.len())?)
+        {
+            let decryptor = Decryptor::new(context.clone(), &secret.shared(self.context(), context))?;
+            let ciphertexts = protocol::unpack(self.program(), context, message, count)?;
+            let budgets = ciphertexts.par_iter().map(|ciphertext| {
+                cancellation.check()?;
+                decryptor.noise_budget(ciphertext)
+            });
+            smallest = smallest.min(budgets.try_reduce(|| u32::MAX, |a, b| Ok(a.min(b)))?);
+        }
+        Ok(smallest)
     }
 }

@@ -8,8 +8,9 @@
 //! variable of a deviation that the caller chooses. All else that a client sees when it decrypts, the other slots and the
 //! imaginary parts, costs no precision, and is flooded with what the modulus has room for: coefficients of deviation q / 128.
 //! With noise of deviation e in a slot and a flooding of deviation d, an answer of n values is within the statistical
-//! distance sqrt(n) e / (2 d) of one with other noise as small (Pinsker). Slots that hold partial sums of the last map are
-//! masked by the same q / 128, some 2^5 times their size in the packed layout.
+//! distance sqrt(n) e / (2 d) of one with other noise as small (Pinsker). One image in a ciphertext leaves
+//! answers, copies of them, and zeros; where several share one, other slots may hold sums over a part of the inputs, and the
+//! same q / 128 masks them, some 2^5 times their size.
 
 use std::sync::Arc;
 
@@ -54,7 +55,8 @@ impl Rerandomizer {
     /// BFV answers, flooded with all their noise budget, at the lowest level that decrypts.
     ///
     /// # Errors
-    /// Those of [`PublicEncryptor::rerandomize`], [`Error::Entropy`], [`Error::Interrupted`].
+    /// [`Error::Unsupported`] where the parameters [have no room](has_room) for it, those of
+    /// [`PublicEncryptor::rerandomize`], [`Error::Entropy`], [`Error::Interrupted`].
     pub fn bfv(
         &self,
         evaluator: &Evaluator,
@@ -62,6 +64,10 @@ impl Rerandomizer {
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
         let context = evaluator.context();
+        if answers.iter().any(|answer| !has_room(context, answer.primes())) {
+            let reason = "the parameters have no room for it; choose a larger degree, or go without".into();
+            return Err(Error::Unsupported { operation: "re-randomising", reason });
+        }
         each(answers, cancellation, |answer, sampler| {
             let bits = bfv_flooding_bits(context, answer.primes());
             let flood = flooding(context, answer.primes(), answer.form(), bits, sampler);
@@ -164,6 +170,13 @@ fn modulus(context: &Context, primes: usize) -> f64 {
 fn rounding(context: &Context, size: usize) -> f64 {
     let degree = context.degree() as f64;
     (2.0 * degree / 3.0).sqrt().powi(size as i32 - 1) / 12f64.sqrt()
+}
+
+/// Whether BFV answers of so many primes can be re-randomised: the noise of an encryption under a public key is no more than
+/// the flooding.
+pub fn has_room(context: &Context, primes: usize) -> bool {
+    let noise = DEVIATIONS * 3.2 * (4.0 * context.degree() as f64 / 3.0).sqrt();
+    f64::from(bfv_flooding_bits(context, primes)) >= noise.log2()
 }
 
 /// The bits b of BFV's flooding: 16 t 2^b <= q.
@@ -294,6 +307,50 @@ mod tests {
         for seen in &hidden {
             assert!((variance(&seen.rest) - 1.0).abs() < 0.05, "{}", variance(&seen.rest));
             assert!((variance(&seen.answers) - 1.0).abs() < 0.5, "{}", variance(&seen.answers));
+        }
+    }
+
+    #[test]
+    fn packed_answers_leave_nothing_else_in_their_slots() {
+        for network in [network(false), network(true)] {
+            let images: Vec<f64> = (0..64).map(|i| f64::from(i % 9) / 9.0).collect();
+            let normal_form = NormalForm::new(&network, &images).unwrap();
+            let plan = Plan::new(&normal_form, PackedOptions::default()).unwrap();
+            let slots = plan.interface.slots_of(&images).unwrap();
+            let last = plan.trace_slots(slots, None).pop().unwrap();
+            let answers: Vec<f64> = plan.interface.output.iter().map(|&slot| last[slot as usize]).collect();
+            let largest = answers.iter().fold(0.0, |largest: f64, answer| largest.max(answer.abs()));
+            for value in &last {
+                let near =
+                    answers.iter().chain(&[0.0]).map(|answer| (value - answer).abs()).fold(f64::INFINITY, f64::min);
+                assert!(near < 1e-9 * largest, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn bfv_answers_without_room_are_refused() {
+        // 27 bits of modulus and 17 of numbers: an encryption under a public key has no noise budget itself.
+        for (bits, fits) in [(vec![27], false), (vec![40], true)] {
+            let moduli = crate::ring::primes::create(1024, &bits).unwrap();
+            let parameters = crate::scheme::Parameters::bfv(1024, moduli, false, 65537).unwrap();
+            let context = Context::new(parameters).unwrap();
+            let secret = secret_key(&context).unwrap();
+            let set = KeyGenerator::new(context.clone(), &secret).unwrap();
+            let set = set.key_set(None, &BTreeMap::new(), &Cancellation::new()).unwrap();
+            let key = Rerandomizer::new(&context, &set.public_key(&context).unwrap()).unwrap();
+            let message = Plaintext::Bfv((0..1024).collect());
+            let answer = SymmetricEncryptor::new(context.clone(), &secret).unwrap().encrypt(&message, None).unwrap();
+            let hidden = key.bfv(&Evaluator::new(context.clone()), &[answer], &Cancellation::new());
+            assert_eq!(has_room(&context, 1), fits);
+            match hidden {
+                Ok(hidden) => {
+                    let decrypted = Decryptor::new(context.clone(), &secret).unwrap().decrypt(&hidden[0]);
+                    assert_eq!(decrypted, Ok(message));
+                    assert!(fits);
+                }
+                Err(error) => assert_eq!((error.code(), fits), ("unsupported", false)),
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The messages of PyCrCNN's REST service: JSON with a nested list of ciphertexts in base64.
 //!
-//! `{"encryption_parameters": [..], "net": name, "layers": [..], "data": [[..]], "evaluation_keys": base64}` goes up,
-//! `{"data": [[..]]}` comes down. The old client wraps its JSON in a JSON string; both that and plain JSON are read. A leaf is
+//! `{"encryption_parameters": [..], "net": name, "layers": [..], "data": [[..]], "evaluation_keys": base64,
+//! "public_key": base64}` goes up, `{"data": [[..]]}` comes down. The old client wraps its JSON in a JSON string; both that and plain JSON are read. A leaf is
 //! Microsoft SEAL's ciphertext, with or without the header that this package puts in front:
 //! `PYCRCNN`, version 1, length of the header (4 bytes, little-endian), header (JSON).
 
@@ -50,6 +50,8 @@ pub struct ComputeRequest {
     pub shape: Vec<usize>,
     /// the client's evaluation keys, if it sent any
     pub evaluation_keys: Option<Vec<u8>>,
+    /// the key set with the public key that the reply is to be re-randomised under, if the client sent one
+    pub public_key: Option<Vec<u8>>,
     leaves: Vec<Vec<u8>>,
 }
 
@@ -77,6 +79,7 @@ struct Message<'a> {
     #[serde(borrow)]
     data: Nested<'a>,
     evaluation_keys: Option<String>,
+    public_key: Option<String>,
     // The small fields, taken as they stand; others are passed over.
     #[serde(borrow)]
     encryption_parameters: Option<&'a RawValue>,
@@ -114,6 +117,7 @@ impl ComputeRequest {
             fields: message.fields()?,
             leaves: texts.par_iter().map(|text| decode(text.as_bytes())).collect::<Result<_>>()?,
             evaluation_keys: message.evaluation_keys.map(|text| decode(text.as_bytes())).transpose()?,
+            public_key: message.public_key.map(|text| decode(text.as_bytes())).transpose()?,
             shape: message.data.shape,
         })
     }

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::encryption::EncryptionKey;
 use super::keys::{PublicKey, SecretKey};
 use super::{arguments, work};
-use crate::client::{self, Layout};
+use crate::client::{self, Layout, Message};
 use crate::protocol::LIMIT;
 
 /// What a client knows of a program: no weight is in it.
@@ -81,11 +81,7 @@ impl Client {
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<(SecretKey, PublicKey, Bound<'py, PyBytes>)> {
         let context = self.inner.context();
-        let (secret, public, bytes) = work::run(py, threads, |cancellation| {
-            let (secret, set) = self.inner.generate_keys(cancellation)?;
-            let public = set.public_key(context)?;
-            Ok((secret, public, set.into_bytes(context)?))
-        })?;
+        let (secret, public, bytes) = work::run(py, threads, |cancellation| self.inner.generate_keys(cancellation))?;
         let public = PublicKey::new(public, context);
         Ok((SecretKey { inner: Arc::new(secret) }, public, PyBytes::new(py, &bytes)))
     }
@@ -118,5 +114,20 @@ impl Client {
         let key = key.inner.clone();
         let answers = work::run(py, threads, |cancellation| self.inner.decrypt(&key, data, count, cancellation))?;
         Ok(answers.into_pyarray(py))
+    }
+
+    /// The smallest noise budget of encrypted images, or of answers, in bits: BFV only.
+    #[pyo3(signature = (key, data, answers, threads=0))]
+    fn noise_budget(
+        &self,
+        py: Python<'_>,
+        key: &SecretKey,
+        data: &[u8],
+        answers: bool,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<u32> {
+        let key = key.inner.clone();
+        let kind = if answers { Message::Answers } else { Message::Images };
+        work::run(py, threads, |cancellation| self.inner.noise_budget(&key, data, kind, cancellation))
     }
 }

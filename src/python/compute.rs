@@ -46,6 +46,12 @@ impl ComputeRequest {
         self.inner.evaluation_keys.as_deref().map(|keys| PyBytes::new(py, keys))
     }
 
+    /// The key set with the client's public key, if it sent one.
+    #[getter]
+    fn public_key<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.inner.public_key.as_deref().map(|key| PyBytes::new(py, key))
+    }
+
     /// The ciphertexts, in row-major order, which may take `limit` bytes, and how the reply must name itself.
     #[pyo3(signature = (context, limit, threads=0))]
     fn ciphertexts(

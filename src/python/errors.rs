@@ -1,6 +1,5 @@
 //! The crate's errors as Python exceptions: one class for each family, defined in `pycrcnn.errors`.
 
-use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::error::{Error, Kind};
@@ -22,7 +21,8 @@ fn class_name(error: &Error) -> &'static str {
             Kind::Format => "FormatError",
             Kind::Unsupported => "UnsupportedError",
             Kind::Service => "ServiceError",
-            Kind::Interrupted | Kind::Runtime => "BackendError",
+            Kind::Interrupted => "CancelledError",
+            Kind::Runtime => "BackendError",
         },
     }
 }
@@ -78,9 +78,6 @@ fn figures(error: &Error) -> Vec<(&'static str, Option<usize>)> {
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
-        if error == Error::Interrupted {
-            return PyKeyboardInterrupt::new_err(());
-        }
         Python::attach(|py| {
             let raise = || {
                 if let Error::Service { status, code, detail } = &error {

@@ -9,8 +9,11 @@ use super::context::Context;
 use super::keys::EvaluationKeys;
 use super::values::{Ciphertext, Plaintext};
 use super::{arguments, work};
+use crate::encryption::SeededKeySet;
 use crate::error::{Error, Result};
 use crate::evaluator::{self, batch};
+use crate::plan::reply::{self, Rerandomizer};
+use crate::protocol::LIMIT;
 use crate::scheme::{self, Form, Scheme};
 
 /// Operations on ciphertexts that need no secret key. Each takes lists and works on their elements in parallel.
@@ -26,6 +29,33 @@ impl Evaluator {
     #[new]
     fn new(context: &Context) -> Self {
         Self { inner: Arc::new(evaluator::Evaluator::new(context.inner.clone())) }
+    }
+
+    /// Whether the parameters have room for re-randomised answers.
+    #[getter]
+    fn rerandomizes(&self) -> bool {
+        let context = self.inner.context();
+        context.parameters().scheme() == Scheme::Bfv && reply::has_room(context, context.data_primes())
+    }
+
+    /// BFV: each re-randomised under the public key of a key set, flooded with all the noise budget that is left, and at the
+    /// lowest level that decrypts, so that nothing but the message tells how it was computed.
+    #[pyo3(signature = (a, key_set, threads=0))]
+    fn rerandomize(
+        &self,
+        py: Python<'_>,
+        a: Ciphertexts<'_>,
+        key_set: &[u8],
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<Ciphertext>> {
+        let given: Vec<_> = a.iter().map(|x| x.inner.clone()).collect();
+        let context = self.inner.context();
+        let hidden = work::run(py, threads, |cancellation| {
+            let answers = given.iter().map(|x| self.usual(x).map(Cow::into_owned)).collect::<Result<Vec<_>>>()?;
+            let key = SeededKeySet::from_bytes(context, key_set, LIMIT)?.public_key(context)?;
+            Rerandomizer::new(context, &key)?.bfv(&self.inner, &answers, cancellation)
+        })?;
+        Ok(hidden.into_iter().map(Into::into).collect())
     }
 
     /// a + b, element by element.

@@ -1,5 +1,6 @@
 //! The three keys: made, read and written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
@@ -7,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::context::Context;
-use crate::encryption::passphrase;
+use super::work;
+use crate::encryption::{KeyGenerator, passphrase};
 use crate::error::{Error, Result};
 use crate::scheme;
 use crate::seal::SealSession;
@@ -163,6 +165,21 @@ pub fn generate_evaluation_keys(
         Ok(keys)
     })?;
     Ok(EvaluationKeys { inner: Arc::new(keys), context })
+}
+
+/// A fresh public key for a secret key, as a key set without evaluation keys: its second polynomial comes from a seed.
+#[pyfunction]
+pub fn public_key_set<'py>(
+    py: Python<'py>,
+    context: &Context,
+    secret_key: &SecretKey,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (context, secret_key) = (context.inner.clone(), secret_key.inner.clone());
+    let bytes = work::run(py, 1, |cancellation| {
+        let generator = KeyGenerator::new(context.clone(), &secret_key)?;
+        Ok(generator.packed_key_set(None, &BTreeMap::new(), cancellation)?.1)
+    })?;
+    Ok(PyBytes::new(py, &bytes))
 }
 
 fn write_evaluation_keys(context: &scheme::Context, keys: &scheme::EvaluationKeys, galois: bool) -> Result<Vec<u8>> {

@@ -11,6 +11,7 @@ mod affine_map;
 mod arguments;
 mod batched;
 mod benchmark;
+mod cancellation;
 mod client;
 mod compute;
 mod context;
@@ -39,6 +40,8 @@ mod _native {
     #[pymodule_export]
     use super::benchmark::{backend, bench_kernels};
     #[pymodule_export]
+    use super::cancellation::Cancellation;
+    #[pymodule_export]
     use super::client::Client;
     #[pymodule_export]
     use super::compute::{ComputeRequest, ReplyHeader, compute_reply};
@@ -57,7 +60,7 @@ mod _native {
     #[pymodule_export]
     use super::key_set::PreparedKeys;
     #[pymodule_export]
-    use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys};
+    use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys, public_key_set};
     #[pymodule_export]
     use super::network::{Network, NormalForm};
     #[pymodule_export]

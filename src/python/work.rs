@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use super::cancellation;
 use crate::error::{Error, Result};
 use crate::runtime::{self, Cancellation};
 
@@ -42,13 +43,13 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Runs `work` on a pool of `threads` threads (0: all cores) while this thread waits, without the GIL,
 /// and passes Ctrl-C on: the work is cancelled at its next checkpoint, and the signal's own exception
-/// is raised.
+/// is raised. A [`Cancellation`](cancellation::Cancellation) that this thread has entered cancels it too.
 pub fn run<R: Send>(
     py: Python<'_>,
     threads: usize,
     work: impl FnOnce(&Cancellation) -> Result<R> + Send,
 ) -> PyResult<R> {
-    let cancellation = Cancellation::new();
+    let cancellation = cancellation::current();
     let (outcome, signal) = py.detach(|| {
         std::thread::scope(|scope| {
             let (finished, wait) = channel::<()>();

@@ -273,6 +273,20 @@ class Keys:
         """Decrypt answers with all their digits, noise included: for the key's owner alone, see :meth:`decrypt`."""
         return self.client.with_head(self._values(answer))
 
+    def noise_budget(self, message: EncryptedImages) -> int:
+        """Bits of noise budget of the worst ciphertext of encrypted images, or of an :class:`Answer` to them.
+
+        Raises
+        ------
+        UnsupportedError
+            The scheme is CKKS, which has none.
+        FormatError, KeyMismatchError
+            The bytes are damaged, or belong to another program.
+        """
+        client = self.client
+        answers, parts = isinstance(message, Answer), message.split(client.capacity)
+        return min(client.native.noise_budget(self.secret, part, answers, client.threads) for part in parts)
+
     def _values(self, answer: Answer) -> NDArray[np.float64]:
         if not isinstance(answer, Answer):
             raise InvalidTypeError(f"an answer is needed, as program.run gives it, not {type(answer).__name__}")

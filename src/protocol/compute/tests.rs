@@ -35,7 +35,8 @@ const LIMIT: u64 = 1 << 24;
 #[test]
 fn plain_and_doubled_json_are_read_alike() {
     for header in [None, Some(header())] {
-        let extra = "\"address\": {\"ignored\": [1]}, \"encryption_parameters\": [{\"m\": 1024}], \"evaluation_keys\": \"AAEC\",";
+        let extra = "\"address\": {\"ignored\": [1]}, \"encryption_parameters\": [{\"m\": 1024}], \
+            \"evaluation_keys\": \"AAEC\", \"public_key\": \"Aw==\",";
         let (context, ciphertexts, body) = request(extra, header.as_ref());
         let doubled = serde_json::to_string(&body).unwrap();
         for text in [body.clone(), format!(" \n{body}"), doubled] {
@@ -43,6 +44,7 @@ fn plain_and_doubled_json_are_read_alike() {
             assert_eq!(request.fields, "{\"encryption_parameters\":[{\"m\": 1024}],\"net\":\"lenet\"}");
             assert_eq!(request.shape, [1, 2, 3]);
             assert_eq!(request.evaluation_keys.as_deref(), Some(&[0u8, 1, 2][..]));
+            assert_eq!(request.public_key.as_deref(), Some(&[3u8][..]));
             let read = request.ciphertexts(&context, LIMIT).unwrap();
             assert_eq!((read.ciphertexts, read.header), (ciphertexts.clone(), header.clone()));
         }

@@ -1,7 +1,7 @@
 """PyCrCNN's remote execution: encrypt here, evaluate there, decrypt here.
 
-The evaluation keys travel with the ciphertexts, so that squares work; no secret does, and object-store credentials are
-used here and never sent.
+The evaluation keys travel with the ciphertexts, so that squares work, and a public key, under which the server
+re-randomises its answer; no secret does, and object-store credentials are used here and never sent.
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ def _encrypted(data: Any, parameters: Mapping[str, Any]) -> tuple[Pyfhel, bytes]
     # What the server does not need to know stays here: the address, and whatever is secret.
     told = ("encryption_parameters", "net", "model", "layers", "max_threads")
     message = {name: parameters[name] for name in told if name in parameters}
+    engine = HE._require_engine()
     message["evaluation_keys"] = base64.b64encode(HE.to_bytes_relinKey()).decode()
+    if engine.evaluator.rerandomizes:  # the smallest parameters have no room for it
+        public_key = _native.public_key_set(engine.context, engine.require_secret_key("encrypting"))
+        message["public_key"] = base64.b64encode(public_key).decode()
     message["data"] = _leaves(encrypt_matrix(HE, data))
     return HE, json.dumps(message).encode()
 

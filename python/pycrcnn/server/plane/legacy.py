@@ -65,6 +65,8 @@ class LegacyCompute:
         images = objects_from(values, tuple(request.shape))
         answer = perform_computation(HE, images, model, layers)
         results = [value._bind(engine) for value in answer.flat]
+        if request.public_key is not None:
+            results = engine.evaluator.rerandomize(results, request.public_key, threads)
         return _native.compute_reply(results, list(answer.shape), header, threads)
 
     def _check_memory(self, HE: Pyfhel, model: Model, layers: Sequence[int], shape: Sequence[int]) -> None:
