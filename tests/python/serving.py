@@ -9,12 +9,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-__all__ = ["Served"]
+__all__ = ["Served", "eventually"]
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What a condition gives, once it is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass")
 
 
 class Served:
@@ -64,6 +75,11 @@ class Served:
         """Resident memory."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def peak_mb(self) -> float:
+        """The most that it has had resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
     def kill(self) -> None:
         """As a crash."""

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 
 import pycrcnn
+from pycrcnn.cli import main
+from pycrcnn.errors import ServiceError
 from pycrcnn.server import publish
-from service import BINARY, User, problem, published
-from serving import Served
+from service import BINARY, IMAGES, SHAPE, User, network, problem, published
+from serving import Served, eventually
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +48,6 @@ def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     limits = {"PYCRCNN_BODY_SECONDS": "1", "PYCRCNN_MAX_JSON_BYTES": "2000000"}
     with Served("--models", str(models), "--state", str(state), **limits) as process:
         yield process
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to pass")
 
 
 def job_of(user: User, model: str, body: bytes, key: str) -> Any:
@@ -168,6 +161,28 @@ def test_slow_clients_are_given_up_and_hold_nobody_up(served: Served) -> None:
     assert prompt < time.monotonic() - start
 
 
+def test_work_of_a_client_that_has_gone_is_stopped(models: Path, tmp_path: Path) -> None:
+    """In the middle of an evaluation: none of them is counted as done."""
+    with Served("--models", str(models), "--state", str(tmp_path), "--threads", "1") as process:
+        user = User.of(process.http, "per-value", 3, "long")
+        body = user.encrypted(np.zeros((4, 1, 16, 16))).to_bytes()
+
+        def gauge(name: str) -> list[float]:
+            lines = process.http.get("/metrics").text.splitlines()
+            return [float(line.split()[1]) for line in lines if line.startswith(f"pycrcnn_{name}")]
+
+        with socket.create_connection((process.host, process.port), timeout=30) as connection:
+            query = f"program={user.program['id']}&keys={user.key_id}"
+            connection.sendall(head(f"/v1/models/long/predict?{query}", len(body), "POST") + body)
+            eventually(lambda: gauge("evaluations_running") == [1.0])
+        eventually(lambda: gauge("evaluations_running") == [0.0])
+        assert gauge("evaluation_seconds_count") == []
+        body = user.encrypted(np.zeros((1, 1, 16, 16))).to_bytes()
+        answer = process.http.post("/v1/models/long/predict", params=user.query, content=body, headers=BINARY)
+        assert answer.status_code == 200
+        assert gauge("evaluation_seconds_count") == [1.0]
+
+
 def test_fifty_clients_at_once_are_answered_or_told_when_to_come_back(models: Path, tmp_path: Path) -> None:
     limits = {"PYCRCNN_QUEUE": "24", "PYCRCNN_QUEUE_PER_CLIENT": "8"}
     with Served("--models", str(models), "--state", str(tmp_path), **limits) as process:
@@ -205,17 +220,27 @@ def test_uvicorn_serves_the_same(models: Path, tmp_path: Path) -> None:
 def test_tls(models: Path, tmp_path: Path) -> None:
     certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
-    subprocess.run([*request, *names], check=True, capture_output=True)
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", key, "-out", certificate]
+    subprocess.run([*request, *names, *files], check=True, capture_output=True)
     options = ("--tls-certificate", certificate, "--tls-key", key, "--models", str(models), "--state", str(tmp_path))
     with Served(*options, verify=ssl.create_default_context(cafile=certificate)) as process:
         assert process.url.startswith("https://")
         assert User.of(process.http).predict().status_code == 200
+        with pycrcnn.Client(process.url, model="small", ca=certificate) as client:
+            expected = pycrcnn.compile(network(), SHAPE, calibration=IMAGES).predict(IMAGES)
+            assert np.abs(client.predict(IMAGES) - expected).max() <= 7 * client.offer(3).error
+        images = tmp_path / "images.npy"
+        np.save(images, IMAGES)
+        assert main(["predict", "--url", process.url, "--model", "small", "--ca", certificate, str(images)]) == 0
+        # Without the certificate nothing is sent, and neither to a service of another name.
+        for url, ca in ((process.url, None), (process.url.replace("127.0.0.1", "localhost"), certificate)):
+            with pytest.raises(ServiceError) as refused:
+                pycrcnn.Client(url, ca=ca, retries=0).models()
+            assert (refused.value.code, refused.value.status) == ("connection", 0)
 
 
 def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path) -> None:
-    from pycrcnn.cli import main
-
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     assert main(["serve", "--models", str(tmp_path / "nowhere"), "--state", str(tmp_path)]) == 1
 

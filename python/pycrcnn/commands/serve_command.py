@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-insecure-listen", action="store_true", default=None, help="listen beyond loopback without TLS"
     )
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="stop when standard input ends: with the process that started it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,5 +52,5 @@ def run(arguments: argparse.Namespace) -> int:
         for found in error.errors():
             print(f"pycrcnn: {'.'.join(map(str, found['loc']))}: {found['msg']}".replace(": :", ":"), file=sys.stderr)
         return 2
-    serve(settings)
+    serve(settings, until_stdin_ends=arguments.until_stdin_ends)
     return 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,11 +26,19 @@ _LOGGER = logging.getLogger("pycrcnn.server")
 _HEAD = 15_000
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, until_stdin_ends: bool = False) -> None:
     """Serve until SIGINT or SIGTERM; then finish what runs, and park the rest.
 
     Port 0 takes a free port, which is logged.
+
+    Parameters
+    ----------
+    settings : Settings
+    until_stdin_ends : bool
+        Stop at the end of standard input too: a pipe from a process ends with it, however it ends.
     """
+    if until_stdin_ends:
+        threading.Thread(target=_stop_with_stdin, daemon=True).start()
     configure(settings.log_level)
     if settings.port == 0:
         settings = settings.model_copy(update={"port": _free_port(settings.host)})
@@ -38,6 +48,12 @@ def serve(settings: Settings) -> None:
     print(f"pycrcnn: {scheme}://{settings.host}:{settings.port}", file=sys.stderr, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_granian(app, settings) if settings.server == "granian" else _uvicorn(app, settings))
+
+
+def _stop_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _free_port(host: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from pycrcnn.server.plane.jobs import Status
+from pycrcnn.server.plane.job import Status
 from pycrcnn.server.plane.service import DataPlane
 
 __all__ = ["Metrics"]

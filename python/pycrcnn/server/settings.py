@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=256, description="Threads of an evaluation; 0: what idle workers leave")
     queue: int = Field(default=256, ge=1, description="Evaluations that may wait")
     queue_per_client: int = Field(default=64, ge=1, description="Evaluations of one client that may wait")
+    #: A prediction that takes longer becomes a job, where the client sent an Idempotency-Key.
+    predict_seconds: float = Field(default=45.0, gt=0)
     grace_seconds: float = Field(default=20.0, ge=0, description="What a shutdown leaves running work")
 
     # Limits

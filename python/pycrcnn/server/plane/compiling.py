@@ -63,9 +63,9 @@ def _examples(model: Model) -> NDArray[np.float64] | None:
     """Real images, where they are at hand; None lets synthetic ones stand in."""
     try:
         images, _ = datasets.load(model.dataset, "train")
-    except (DatasetNotFoundError, ValueError):
+        return model.normalise(images[:_EXAMPLES])
+    except (DatasetNotFoundError, ValueError):  # no such data set, or images of another shape
         return None
-    return model.normalise(images[:_EXAMPLES])
 
 
 def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None, flooding: float) -> str:

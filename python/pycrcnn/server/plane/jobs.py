@@ -6,7 +6,7 @@ into its place when it is whole; what was queued or running when the process end
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
 import hmac
 import json
@@ -17,74 +17,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pycrcnn.errors import PyCrCNNError
+from pycrcnn.errors import CancelledError, PyCrCNNError
 from pycrcnn.program import EncryptedImages
 from pycrcnn.server.plane.blobs import full_disk_refused, write_durably
 from pycrcnn.server.plane.engine import Engine
+from pycrcnn.server.plane.job import Job, Order, Status
 from pycrcnn.server.plane.queue import FairQueue
 from pycrcnn.server.plane.refusals import Refusal
 
-__all__ = ["Job", "Jobs", "Order", "Status"]
+__all__ = ["Jobs"]
 
 _LOGGER = logging.getLogger("pycrcnn.server")
-Status = Literal["queued", "running", "done", "failed", "cancelled"]
 _HOUR = 3_600.0
 #: Seconds until a result that found the disk full is computed again.
 _RETRY = 5.0
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be computed, and for whom."""
-
-    model: str
-    program: str
-    keys: str
-    owner: str
-    #: whose turn in the queue it takes
-    client: str
-
-
-@dataclass
-class Job:
-    """An order that is kept."""
-
-    id: str
-    order: Order
-    fingerprint: str
-    created: float
-    expires: float
-    status: Status = "queued"
-    error: dict[str, str] | None = None
-    #: seconds that it waited and was evaluated
-    queued: float = 0.0
-    evaluated: float = 0.0
-    #: bytes of the result
-    size: int = 0
-    progress: float = 0.0
-    durable: bool = True
-    finished: Future[bytes] = field(default_factory=Future, repr=False)
-
-    def document(self) -> bytes:
-        """What is written down of it."""
-        kept = ("id", "fingerprint", "created", "expires", "status", "error", "queued", "evaluated", "size")
-        return json.dumps(
-            {"order": dataclasses.asdict(self.order), **{name: getattr(self, name) for name in kept}}
-        ).encode()
-
-    @classmethod
-    def read(cls, data: bytes) -> Job:
-        """What :meth:`document` wrote."""
-        fields = json.loads(data)
-        return cls(order=Order(**fields.pop("order")), **fields)
-
-
-class _CancelledError(Exception):
-    """Ends the evaluation of a job that is no longer wanted."""
+#: Seconds after which what nobody waits for is given up: a client that lost its connection is back by then.
+_ABANDONED = 30.0
 
 
 class Jobs:
@@ -179,7 +130,8 @@ class Jobs:
         images : EncryptedImages
         idempotency_key : str, optional
         durable : bool
-            Whether it outlives a power failure, and not only a crash: not where the client waits for the answer.
+            Whether it is computed although nobody waits for it, and outlives a power failure and not only a crash: not
+            where the client waits for the answer.
 
         Raises
         ------
@@ -198,6 +150,7 @@ class Jobs:
             if known is not None:
                 if known.fingerprint != fingerprint:
                     raise Refusal("conflict", "this Idempotency-Key was used for another request; choose a new one")
+                known.durable |= durable
                 return known
             if len(self._jobs) >= self._most:
                 raise Refusal("unavailable", f"{len(self._jobs)} jobs are kept already; come back later", 60.0)
@@ -236,8 +189,8 @@ class Jobs:
     def _run(self, job: Job, threads: int) -> None:
         def progress(part: float) -> None:
             job.progress = part
-            if job.status == "cancelled":
-                raise _CancelledError
+            if job.cancellation.cancelled:
+                raise CancelledError("the job was cancelled")
 
         with self._lock:
             if job.status != "queued":
@@ -248,7 +201,8 @@ class Jobs:
         try:
             data = (self._directory / job.id / "request").read_bytes()
             images = EncryptedImages.from_bytes(data)
-            answer = self._engine.evaluate(job.order.program, job.order.keys, images, threads, progress).to_bytes()
+            with job.cancellation:
+                answer = self._engine.evaluate(job.order.program, job.order.keys, images, threads, progress).to_bytes()
             job.evaluated = time.perf_counter() - start
             self._done(job.order, job.evaluated)
             with self._lock:
@@ -257,8 +211,8 @@ class Jobs:
                 job.size = len(answer)
                 self._end(job, "done")
             job.finished.set_result(answer)
-        except _CancelledError:
-            pass
+        except CancelledError:
+            pass  # whoever cancelled it has written that down
         except PyCrCNNError as error:
             if error.code == "insufficient-storage":
                 self._later(job)
@@ -331,8 +285,37 @@ class Jobs:
                 (self._directory / job.id / "result").unlink(missing_ok=True)
             if job.status in ("queued", "running", "done"):
                 self._end(job, "cancelled")
+            job.cancellation.cancel()
         if not job.finished.done():
             job.finished.set_exception(Refusal("conflict", "the job was cancelled"))
+
+    @contextlib.contextmanager
+    def awaited(self, job: Job) -> Iterator[None]:
+        """Where somebody waits for a job; what is not durable is given up some time after the last has gone."""
+        with self._lock:
+            job.waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                job.waiting -= 1
+                given_up = self._abandoned(job)
+            if given_up:
+                timer = threading.Timer(_ABANDONED, self._abandon, [job])
+                timer.daemon = True
+                timer.start()
+
+    @staticmethod
+    def _abandoned(job: Job) -> bool:
+        return not job.durable and not job.waiting and job.status in ("queued", "running")
+
+    def _abandon(self, job: Job) -> None:
+        """Stop a job and forget it, so that a client who comes back later has it computed anew."""
+        with self._lock:
+            if self._abandoned(job) and self._jobs.get(job.id) is job:
+                job.status = "cancelled"
+                job.cancellation.cancel()
+                self._forget(job)
 
     def expire(self) -> None:
         """Forget jobs whose time is over, unless they are running."""
@@ -347,8 +330,12 @@ class Jobs:
         self._bytes.pop(job.id, None)
         shutil.rmtree(self._directory / job.id, ignore_errors=True)
 
+    def all(self) -> tuple[Job, ...]:
+        """Those that are kept."""
+        return tuple(self._jobs.values())
+
     def counts(self) -> Iterator[tuple[Status, int]]:
         """How many there are of each status."""
-        statuses = [job.status for job in list(self._jobs.values())]
+        statuses = [job.status for job in self.all()]
         names: tuple[Any, ...] = ("queued", "running", "done", "failed", "cancelled")
         return ((name, statuses.count(name)) for name in names)

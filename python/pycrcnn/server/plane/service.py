@@ -9,12 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from pycrcnn._native import Cancellation
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server.plane.blobs import Blobs, DiskBlobs
 from pycrcnn.server.plane.catalogue import ProgramEntry
 from pycrcnn.server.plane.engine import Engine, InProcessEngine
 from pycrcnn.server.plane.exchange import Exchange
-from pycrcnn.server.plane.jobs import Jobs, Order
+from pycrcnn.server.plane.job import Order
+from pycrcnn.server.plane.jobs import Jobs
 from pycrcnn.server.plane.keys import KeyStore
 from pycrcnn.server.plane.legacy import LegacyCompute
 from pycrcnn.server.plane.queue import FairQueue
@@ -150,8 +152,8 @@ class DataPlane:
         if any(len(part) > _PUBLIC_KEY_FACTOR * entry.bytes_up + _SLACK for part in parts):
             raise Refusal("payload-too-large", f"a part has more than its {entry.bytes_up} bytes")
 
-    def predict(self, order: Order, images: EncryptedImages) -> Future[Prediction]:
-        """Evaluate when its turn comes.
+    def predict(self, order: Order, images: EncryptedImages, cancellation: Cancellation) -> Future[Prediction]:
+        """Evaluate when its turn comes, and stop where it is cancelled.
 
         Raises
         ------
@@ -162,7 +164,8 @@ class DataPlane:
 
         def work(threads: int) -> Prediction:
             start = time.perf_counter()
-            answer = self.engine.evaluate(order.program, order.keys, images, threads, lambda part: None)
+            with cancellation:
+                answer = self.engine.evaluate(order.program, order.keys, images, threads, lambda part: None)
             seconds = time.perf_counter() - start
             self._report(order, seconds)
             return Prediction(answer, start - submitted, seconds)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel
 
-from pycrcnn.server.plane import jobs
 from pycrcnn.server.problems import documented
 from pycrcnn.server.routes.context import BodiesOf, Owner, Plane
-from pycrcnn.server.routes.messages import BINARY, JSON, REQUEST_BODY, JsonAnswer, Selection, answered, asked
+from pycrcnn.server.routes.job_state import JobState
+from pycrcnn.server.routes.messages import (
+    BINARY,
+    JSON,
+    REQUEST_BODY,
+    SERVER_TIMING,
+    JsonAnswer,
+    Selection,
+    answered,
+    asked,
+    server_timing,
+)
 from pycrcnn.server.routes.predict import IdempotencyKey
 
 __all__ = ["router"]
@@ -24,32 +32,9 @@ _RESULT: dict[int | str, dict[str, Any]] = {
         "model": JsonAnswer,
         "description": "As a prediction is answered: bytes, or JSON where `Accept` asks for it",
         "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}, JSON: {}},
+        "headers": SERVER_TIMING,
     }
 }
-
-
-class JobState(BaseModel):
-    """A job as its owner sees it."""
-
-    id: str
-    status: jobs.Status
-    progress: float
-    created: datetime
-    expires: datetime
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=0)
-
-
-def _shown(job: jobs.Job) -> JobState:
-    return JobState(
-        id=job.id,
-        status=job.status,
-        progress=job.progress,
-        created=_time(job.created),
-        expires=_time(job.expires),
-    )
 
 
 @router.post(
@@ -72,14 +57,15 @@ async def create_job(
     """The answer is computed even if the service is stopped in between, and kept for a stated time."""
     async with asked(request, model, selection, plane, bodies, owner) as question:
         job = await asyncio.to_thread(plane.jobs.submit, question.order, question.images, idempotency_key)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return _shown(job)
+    state = JobState.of(job)
+    response.headers["Location"] = state.location
+    return state
 
 
 @router.get("/{identity}", summary="How far a job is", responses=documented(401, 404, 422))
 async def get_job(identity: JobIdentity, plane: Plane, owner: Owner) -> JobState:
     """Status and progress, from 0 to 1."""
-    return _shown(plane.jobs.get(identity, owner or ""))
+    return JobState.of(plane.jobs.get(identity, owner or ""))
 
 
 @router.get(
@@ -91,7 +77,9 @@ async def get_job(identity: JobIdentity, plane: Plane, owner: Owner) -> JobState
 async def get_result(identity: JobIdentity, request: Request, plane: Plane, owner: Owner) -> Response:
     """409 `not-ready` with Retry-After while it is not done; the error of a job that failed."""
     data = await asyncio.to_thread(plane.jobs.result, identity, owner or "")
-    return answered(data, JSON not in request.headers.get("accept", ""))
+    job = plane.jobs.get(identity, owner or "")
+    timing = server_timing({"queue": job.queued, "evaluate": job.evaluated})
+    return answered(data, JSON not in request.headers.get("accept", ""), timing)
 
 
 @router.delete("/{identity}", summary="Cancel a job", status_code=204, responses=documented(401, 404, 422))

@@ -17,11 +17,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server.bodies import Bodies, media_type
-from pycrcnn.server.plane.jobs import Order
+from pycrcnn.server.plane.job import Order
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.plane.service import DataPlane
 
-__all__ = ["BINARY", "JSON", "REQUEST_BODY", "JsonAnswer", "Question", "Selection", "answered", "asked"]
+__all__ = [
+    "BINARY",
+    "JSON",
+    "REQUEST_BODY",
+    "SERVER_TIMING",
+    "JsonAnswer",
+    "Question",
+    "Selection",
+    "answered",
+    "asked",
+    "server_timing",
+]
 
 BINARY, JSON = "application/octet-stream", "application/json"
 #: Bytes of JSON that are parsed at once.
@@ -64,6 +75,11 @@ REQUEST_BODY: dict[str, Any] = {
             },
         },
     }
+}
+
+
+SERVER_TIMING: dict[str, Any] = {
+    "Server-Timing": {"description": "Milliseconds of queue, read, evaluate, write", "schema": {"type": "string"}}
 }
 
 
@@ -146,6 +162,12 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Refusal("malformed", "ciphertexts: a part is no base64") from None
+
+
+def server_timing(phases: dict[str, float]) -> dict[str, str]:
+    """The header that tells what took how long, in milliseconds."""
+    known = (phase for phase in ("queue", "read", "evaluate", "write") if phase in phases)
+    return {"Server-Timing": ", ".join(f"{phase};dur={1e3 * phases[phase]:.3f}" for phase in known)}
 
 
 def answered(answer: Answer | bytes, binary: bool, headers: dict[str, str] | None = None) -> Response:

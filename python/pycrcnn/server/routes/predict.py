@@ -8,12 +8,29 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import JSONResponse
 
+from pycrcnn._native import Cancellation
 from pycrcnn.program import Answer
+from pycrcnn.server.plane.job import Job
 from pycrcnn.server.plane.refusals import Refusal
+from pycrcnn.server.plane.service import DataPlane
 from pycrcnn.server.problems import documented
 from pycrcnn.server.routes.context import BodiesOf, MetricsOf, ModelName, Owner, Plane
-from pycrcnn.server.routes.messages import BINARY, JSON, REQUEST_BODY, JsonAnswer, Selection, answered, asked
+from pycrcnn.server.routes.job_state import JobState
+from pycrcnn.server.routes.leaving import while_there
+from pycrcnn.server.routes.messages import (
+    BINARY,
+    JSON,
+    REQUEST_BODY,
+    SERVER_TIMING,
+    JsonAnswer,
+    Question,
+    Selection,
+    answered,
+    asked,
+    server_timing,
+)
 
 __all__ = ["IdempotencyKey", "router"]
 
@@ -33,13 +50,14 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
         "description": "Encrypted answers in the form of the request: "
         "`pycrcnn.program.Answer.to_bytes()`, or JSON with base64",
         "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}, JSON: {}},
-        "headers": {
-            "Server-Timing": {
-                "description": "Milliseconds of queue, read, evaluate, write",
-                "schema": {"type": "string"},
-            }
-        },
-    }
+        "headers": SERVER_TIMING,
+    },
+    202: {
+        "model": JobState,
+        "description": "It takes longer than a client may wait, and has become a job: where there is an "
+        "Idempotency-Key",
+        "headers": {"Location": {"description": "The job's path", "schema": {"type": "string"}}},
+    },
 }
 
 
@@ -60,31 +78,56 @@ async def predict(
     selection: Annotated[Selection, Depends()],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Wait for the answer; for long work `POST /v1/jobs` gives a place to ask for it later."""
+    """Wait for the answer; for long work `POST /v1/jobs` gives a place to ask for it later. A client that closes the
+    connection has what it asked for stopped: at once, or, with an Idempotency-Key, if it does not come back soon.
+    """
     received = time.perf_counter()
     async with asked(request, name, selection, plane, bodies, owner) as question:
         phases = {"read": time.perf_counter() - received}
         try:
-            if idempotency_key is not None:
+            if idempotency_key is None:
+                found, spent = await _computed(request, plane, question)
+            else:
                 submit = functools.partial(plane.jobs.submit, durable=False)
                 job = await asyncio.to_thread(submit, question.order, question.images, idempotency_key)
-                if job.status != "done":
-                    await asyncio.shield(asyncio.wrap_future(job.finished))
-                found: Answer | bytes = await asyncio.to_thread(plane.jobs.result, job.id, question.order.owner)
-                phases |= {"queue": job.queued, "evaluate": job.evaluated}
-            else:
-                prediction = await asyncio.wrap_future(plane.predict(question.order, question.images))
-                found = prediction.answer
-                phases |= {"queue": prediction.queued, "evaluate": prediction.evaluated}
+                if not await _finished(request, plane, job):
+                    state = JobState.of(job)
+                    return JSONResponse(state.model_dump(mode="json"), 202, {"Location": state.location})
+                found = await asyncio.to_thread(plane.jobs.result, job.id, question.order.owner)
+                spent = {"queue": job.queued, "evaluate": job.evaluated}
         except asyncio.CancelledError:
             if plane.accepting:
                 raise  # the client has gone
             raise Refusal("unavailable", "the service is being stopped; send the request again", 5.0) from None
         start = time.perf_counter()
         response = answered(found, question.binary)
-        phases["write"] = time.perf_counter() - start
+        phases |= {**spent, "write": time.perf_counter() - start}
     for phase, seconds in phases.items():
         metrics.phases.labels(phase).observe(seconds)
-    timing = ", ".join(f"{phase};dur={1e3 * phases[phase]:.3f}" for phase in ("queue", "read", "evaluate", "write"))
-    response.headers["Server-Timing"] = timing
+    response.headers.update(server_timing(phases))
     return response
+
+
+async def _computed(request: Request, plane: DataPlane, question: Question) -> tuple[Answer | bytes, dict[str, float]]:
+    """The answer, and seconds by phase; what the client no longer waits for is stopped."""
+    cancellation = Cancellation()
+    try:
+        work = plane.predict(question.order, question.images, cancellation)
+        prediction = await while_there(request, asyncio.wrap_future(work))
+    finally:
+        cancellation.cancel()  # no harm where it has ended
+    return prediction.answer, {"queue": prediction.queued, "evaluate": prediction.evaluated}
+
+
+async def _finished(request: Request, plane: DataPlane, job: Job) -> bool:
+    """Waits for a job; False where it takes longer than a client may wait, and is computed without one."""
+    if job.status not in ("queued", "running"):
+        return True
+    with plane.jobs.awaited(job):
+        waiting = asyncio.shield(asyncio.wrap_future(job.finished))
+        try:
+            await asyncio.wait_for(while_there(request, waiting), plane.settings.predict_seconds)
+        except asyncio.TimeoutError:
+            job.durable = True
+            return False
+    return True
