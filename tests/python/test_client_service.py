@@ -4,49 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from obstore.store import MemoryStore
 
 import pycrcnn
+from listening import Listening
 from pycrcnn import models
 from pycrcnn.errors import FormatError, ServiceError, UnsupportedError
 from pycrcnn.network.client import main as remote
 from pycrcnn.network.client.main import remote_execution_aws, remote_execution_rest
-from pycrcnn.server import create_app
+from pycrcnn.server import create_app, publish
+from pycrcnn.service import client as client_module
 from service import IMAGES, network, published, settings
 
 CLEAR = pycrcnn.compile(network(), IMAGES.shape[1:], calibration=IMAGES)
-
-
-class Listening:
-    """The service in a thread of the test's process."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        deadline = time.monotonic() + 60
-        while not self.server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(60)
+EXACT = pycrcnn.compile(network(), IMAGES.shape[1:], calibration=IMAGES, scheme="bfv")
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     directory = published(tmp_path_factory.mktemp("models"))
+    publish(directory, "exact", [(EXACT, 3)])
     listening = Listening(create_app(settings(directory, tmp_path_factory.mktemp("state"))))
     yield listening
     listening.stop()
@@ -63,9 +45,43 @@ def test_predictions(service: Listening, layout: str) -> None:
         client.forget()
 
 
+def test_packed_bfv_is_exact(service: Listening) -> None:
+    with pycrcnn.Client(service.url, model="exact") as client:
+        offer = client.offer(len(IMAGES))
+        assert (offer.layout, EXACT.scheme) == ("packed", "bfv")
+        np.testing.assert_array_equal(client.predict(IMAGES), EXACT.predict(IMAGES, mode="simulate"))
+        np.testing.assert_array_equal(client.predict(IMAGES, raw=True), EXACT.predict(IMAGES, mode="simulate"))
+        keys = client.keys(offer)
+        question = keys.encrypt(IMAGES)
+        fresh, left = keys.noise_budget(question), keys.noise_budget(client.evaluate(question, offer))
+        assert fresh > left > 0
+        # Whoever has the public key alone encrypts, and the answer is the same.
+        answer = client.evaluate(keys.public.encrypt(IMAGES), offer)
+        np.testing.assert_array_equal(keys.decrypt(answer), EXACT.predict(IMAGES, mode="simulate"))
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_batches_are_cut_where_a_run_is_full(service: Listening, monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
+    with pycrcnn.Client(service.url, model="small", layout="batched") as client:
+        offer = client.offer()
+        many = np.random.default_rng(1).uniform(0, 1, (2 * offer.capacity + beyond, *IMAGES.shape[1:]))
+        expected = CLEAR.predict(many)
+        told = []
+        for limit, requests in ((1 << 30, 1), (offer.bytes_up, 2 + (beyond > 0))):
+            monkeypatch.setattr(client_module, "_PART_LIMIT", limit)
+            evaluate = client.evaluate
+            monkeypatch.setattr(client, "evaluate", lambda *a, e=evaluate: (told.append(a), e(*a))[1])
+            answers = client.predict(many)
+            monkeypatch.setattr(client, "evaluate", evaluate)
+            assert answers.shape == expected.shape
+            assert np.abs(answers - expected).max() <= 7 * offer.error
+            assert len(told) == requests
+            told.clear()
+
+
 def test_features(service: Listening) -> None:
     expected = pycrcnn.compile(network()[:2], IMAGES.shape[1:], calibration=IMAGES)
-    with pycrcnn.Client(service.url) as client:
+    with pycrcnn.Client(service.url, model="small") as client:
         features = client.features(IMAGES, layer=1)
         assert features.shape == (3, 2, 2, 2)
         assert np.abs(features - expected.predict(IMAGES)).max() <= 7 * client.offer(3, layer=1).error
@@ -161,7 +177,7 @@ def test_remote_execution_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_bucket", lambda parameters: store)
     parameters = {
         "address": "https://gateway.example/stage/compute",
-        "encryption_parameters": [PARAMETERS],
+        "encryption_parameters": [{**PARAMETERS, "m": 2048}],
         "net": "identity",
         "layers": [0],
         "ak": "access key",
@@ -170,6 +186,13 @@ def test_remote_execution_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     np.testing.assert_allclose(remote_execution_aws([[0.5, -2.0]], parameters), [[0.5, -2.0]])
     assert not [found for page in store.list() for found in page]
-    assert json.loads(seen[1]).keys() == {"encryption_parameters", "net", "layers", "evaluation_keys", "data"}
+    assert json.loads(seen[1]).keys() == {
+        "encryption_parameters",
+        "net",
+        "layers",
+        "evaluation_keys",
+        "public_key",
+        "data",
+    }
     assert not any(secret in text for text in seen for secret in (b"a secret", b"access key"))
     assert base64.b64decode(json.loads(seen[1])["evaluation_keys"])

@@ -8,8 +8,8 @@ import secrets
 import threading
 import time
 import urllib.parse
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,15 +22,15 @@ from pycrcnn.errors import (
     FormatError,
     InvalidValueError,
     KeyMismatchError,
-    MissingPackageError,
-    ParameterError,
-    SecurityWarning,
     ServiceError,
     UnsupportedError,
 )
 from pycrcnn.program.client import ClientProgram, Keys, checked_images
-from pycrcnn.program.encrypted import Answer
+from pycrcnn.program.encrypted import Answer, EncryptedImages
 from pycrcnn.service.description import Description, Offer, read_json
+from pycrcnn.service.job import RemoteJob
+from pycrcnn.service.progress import shown
+from pycrcnn.service.security import check_security
 from pycrcnn.service.transfer import Transfer
 
 __all__ = ["Client"]
@@ -39,6 +39,8 @@ _JSON_LIMIT = 1 << 20
 _PART_LIMIT = 1 << 26
 #: What framing and headers add to the bytes that an offer states.
 _SLACK = 1 << 16
+#: Seconds for which a service that works on a job may be out of reach.
+_OUT_OF_REACH = 300.0
 
 
 class Client:
@@ -67,6 +69,10 @@ class Client:
         How often a request is sent again where the connection is lost or the service says to come back.
     threads : int
         Threads of encryption and decryption; 0 stands for all cores.
+    jobs_from : float
+        Seconds of work, as the service foretells them, from which a request becomes a job: the client then asks now and
+        then how far it is, goes on after the connection was lost or the service restarted, and cancels the job when it
+        is interrupted.
 
     Notes
     -----
@@ -91,6 +97,7 @@ class Client:
         timeout: float = 60.0,
         retries: int = 5,
         threads: int = 0,
+        jobs_from: float = 20.0,
     ) -> None:
         if layout not in (None, "packed", "batched", "per-value"):
             raise InvalidValueError(f"layout {layout!r}: choose 'packed', 'batched' or 'per-value'")
@@ -98,6 +105,7 @@ class Client:
         self._http = _native.Http(url, api_key, roots, timeout, retries)
         self._layout = layout
         self._threads = threads
+        self._jobs_from = jobs_from
         self._keys: dict[str, Keys] = {} if keys is None else {keys.client.program_id: keys}
         self._sent: dict[str, str] = {}
         self._description: Description | None = None
@@ -202,13 +210,14 @@ class Client:
 
     def keys(self, offer: Offer | None = None) -> Keys:
         """The keys for a program, made if there are none yet: to be saved for the next time."""
-        offer = self.offer() if offer is None else offer
-        if offer.id not in self._keys:
-            program = self.program(offer)
-            start = time.perf_counter()
-            self._keys[offer.id] = program.keygen()
-            self.transfer.keygen += time.perf_counter() - start
-        return self._keys[offer.id]
+        with self._lock:  # of several threads one makes them
+            offer = self.offer() if offer is None else offer
+            if offer.id not in self._keys:
+                program = self.program(offer)
+                start = time.perf_counter()
+                self._keys[offer.id] = program.keygen()
+                self.transfer.keygen += time.perf_counter() - start
+            return self._keys[offer.id]
 
     def use(self, keys: Keys) -> None:
         """Take keys from earlier for their program: those of :meth:`Keys.load` with :meth:`program`."""
@@ -241,55 +250,98 @@ class Client:
         values = np.asarray(x)
         single = values.shape == shape
         images = checked_images(values[None] if single else x, shape)
-        with self._lock:  # of several threads one makes the keys and sends them
-            offer = self.offer(len(images), layer)
-            keys = self.keys(offer)
-            identity = self._send_keys(offer, keys)
+        offer = self.offer(len(images), layer)
+        keys = self.keys(offer)
         # As many runs in one request as keep it below some megabytes: an answer is lost or repeated as a whole.
-        runs = max(1, _PART_LIMIT // max(1, offer.bytes_up))
-        batches = range(0, len(images), runs * offer.capacity)
+        step = offer.capacity * max(1, _PART_LIMIT // max(1, offer.bytes_up))
         answers = []
-        for start in _shown(batches, progress):
-            batch = images[start : start + runs * offer.capacity]
-            answers.append(self._predict(offer, keys, identity, batch, raw))
-        answer = np.concatenate(answers)
-        return answer[0] if single else answer
+        with shown(len(images), progress) as tell:
+            for start in range(0, len(images), step):
+                begun = time.perf_counter()
+                question = keys.encrypt(images[start : start + step])
+                self._took(begun)
+                count = question.images
+                answer = self.evaluate(question, offer, partial(_tell, tell, start, count))
+                begun = time.perf_counter()
+                answers.append(keys.decrypt_raw(answer) if raw else keys.decrypt(answer))
+                self._took(begun)
+                tell(start + count)
+        values = np.concatenate(answers)
+        return values[0] if single else values
 
-    def _predict(
-        self, offer: Offer, keys: Keys, identity: str, images: NDArray[np.float64], raw: bool
-    ) -> NDArray[np.float64]:
-        start = time.perf_counter()
-        encrypted = keys.encrypt(images)
-        body = encrypted.to_bytes()
-        self.transfer.client += time.perf_counter() - start
-        name = urllib.parse.quote(self.description.name, safe="")
-        limit = len(encrypted.parts) * (2 * offer.bytes_down + _SLACK)
-        reply = self._post(f"/v1/models/{name}/predict?program={offer.id}&keys={identity}", body, limit, offer, keys)
-        start = time.perf_counter()
+    def _took(self, begun: float) -> None:
+        with self._lock:
+            self.transfer.client += time.perf_counter() - begun
+
+    def evaluate(
+        self,
+        question: EncryptedImages,
+        offer: Offer | None = None,
+        progress: Callable[[float], None] = lambda part: None,
+    ) -> Answer:
+        """The encrypted answer to encrypted images, for whoever encrypts and decrypts elsewhere.
+
+        Parameters
+        ----------
+        question : EncryptedImages
+            Under the keys of :meth:`keys`, secret or public.
+        offer : Offer, optional
+            The program that they are for: that of :meth:`offer` where it is not given.
+        progress : callable
+            Is told from time to time which part of the work, from 0 to 1, is done, where that takes long. It may raise,
+            which cancels the work.
+
+        Raises
+        ------
+        ServiceError
+            The service cannot be reached, or refuses for a reason of its own.
+        FormatError
+            It answered something else.
+        """
+        offer = self.offer(question.images) if offer is None else offer
+        begun = time.perf_counter()
+        body = question.to_bytes()
+        self._took(begun)
+        limit = len(question.parts) * (2 * offer.bytes_down + _SLACK)
+        reply = self._post(body, len(question.parts), offer, limit, progress)
+        begun = time.perf_counter()
         answer = Answer.from_bytes(reply)
-        if answer.images != len(images):
-            raise FormatError(f"the service answered {answer.images} images where {len(images)} were sent")
-        values = keys.decrypt_raw(answer) if raw else keys.decrypt(answer)
-        self.transfer.client += time.perf_counter() - start
-        return values
+        if answer.images != question.images:
+            raise FormatError(f"the service answered {answer.images} images where {question.images} were sent")
+        self._took(begun)
+        return answer
 
-    def _post(self, path: str, body: bytes, limit: int, offer: Offer, keys: Keys) -> bytes:
+    def _post(self, body: bytes, runs: int, offer: Offer, limit: int, progress: Callable[[float], None]) -> bytes:
+        name = urllib.parse.quote(self.description.name, safe="")
+        path = f"/v1/models/{name}/predict?"
+        if runs * offer.seconds > self._jobs_from:
+            path = f"/v1/jobs?model={name}&"
+        keys = self.keys(offer)
         key = secrets.token_hex(16)
+
+        def post() -> dict[str, Any]:
+            query = f"program={offer.id}&keys={self._send_keys(offer, keys)}"
+            return self._http.send("POST", path + query, limit, body, idempotency_key=key)
+
         try:
-            reply = self._http.send("POST", path, limit, body, idempotency_key=key)
+            reply = post()
         except ServiceError as error:
             if error.status != 404 or offer.id not in self._sent:
                 raise
             # The service no longer has the keys: they have expired. They are sent again, once.
             with self._lock:
                 self._sent.pop(offer.id, None)
-                self._send_keys(offer, keys)
-            reply = self._http.send("POST", path, limit, body, idempotency_key=key)
+            reply = post()
+        seconds, retried = reply["seconds"], reply["retried"]
+        if reply["status"] == 202:
+            begun = time.perf_counter()
+            reply = RemoteJob(self._http, reply["location"], _OUT_OF_REACH).wait(limit, progress)
+            seconds += time.perf_counter() - begun
         with self._lock:
             self.transfer.bytes_up += len(body)
             self.transfer.bytes_down += len(reply["body"])
-            self.transfer.request += reply["seconds"]
-            self.transfer.retried += reply["retried"]
+            self.transfer.request += seconds
+            self.transfer.retried += retried
             self.transfer.add_server(reply["server_timing"])
         return bytes(reply["body"])
 
@@ -313,60 +365,31 @@ class Client:
                 f"the service sent a program for images {list(program.input_shape)} where it describes "
                 f"{list(self.description.input_shape)}"
             )
-        _check_security(program)
+        check_security(program)
         return program
 
     def _send_keys(self, offer: Offer, keys: Keys) -> str:
         """Give the service the key set, once; the identity under which it is kept."""
-        if offer.id not in self._sent:
-            body = keys.evaluation.to_bytes()
-            identity = hashlib.blake2b(body, digest_size=32).hexdigest()
-            try:
-                self._get(f"/v1/keys/{identity}", _JSON_LIMIT)
-            except ServiceError as error:
-                if error.status != 404:
-                    raise
-                reply = self._http.send("PUT", "/v1/keys", _JSON_LIMIT, body)
-                if read_json(reply["body"]).get("id") != identity:
-                    raise FormatError("the service keeps the keys under another identity than their hash") from None
-                self.transfer.key_bytes += len(body)
-            self._sent[offer.id] = identity
-        return self._sent[offer.id]
+        with self._lock:  # of several threads one sends it
+            if offer.id not in self._sent:
+                body = keys.evaluation.to_bytes()
+                identity = hashlib.blake2b(body, digest_size=32).hexdigest()
+                try:
+                    self._get(f"/v1/keys/{identity}", _JSON_LIMIT)
+                except ServiceError as error:
+                    if error.status != 404:
+                        raise
+                    reply = self._http.send("PUT", "/v1/keys", _JSON_LIMIT, body)
+                    if read_json(reply["body"]).get("id") != identity:
+                        raise FormatError("the service keeps the keys under another identity than their hash") from None
+                    self.transfer.key_bytes += len(body)
+                self._sent[offer.id] = identity
+            return self._sent[offer.id]
 
     def _get(self, path: str, limit: int) -> bytes:
         return bytes(self._http.send("GET", path, limit)["body"])
 
 
-def _check_security(program: ClientProgram) -> None:
-    """Hold parameters against the tables: the service may offer others than it should.
-
-    Raises
-    ------
-    ParameterError
-        They are below 128 bits by both publications. Between the two there is a :class:`SecurityWarning`.
-    """
-    context = program.context
-    limits = [limit for limit in _native.security_limits(context.degree, 128) if limit]
-    if context.modulus_bits > max(limits, default=0):
-        raise ParameterError(
-            f"the service's parameters, N = {context.degree} with a modulus of {context.modulus_bits} bits, are below "
-            f"128-bit security: the limit is {max(limits, default=0)} bits; nothing was encrypted",
-            "insecure",
-        )
-    if context.modulus_bits > min(limits):
-        warnings.warn(
-            f"the service's parameters, N = {context.degree} with a modulus of {context.modulus_bits} bits, are within "
-            f"the limit of 2018 ({max(limits)} bits) and beyond that of 2024 ({min(limits)})",
-            SecurityWarning,
-            stacklevel=2,
-        )
-
-
-def _shown(batches: range, progress: bool) -> Iterator[int]:
-    if not progress:
-        return iter(batches)
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        raise MissingPackageError("progress: the bar needs tqdm: pip install 'pycrcnn[client]'") from None
-    return iter(tqdm(batches, unit="request"))
+def _tell(tell: Callable[[float], None], start: int, count: int, part: float) -> None:
+    """Of `count` images from number `start` on a part is done."""
+    tell(start + part * count)
