@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import os
+import statistics
 import textwrap
-from dataclasses import fields
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pycrcnn import _native
-from pycrcnn.demo.measurement import SECURITY, Measurement
+from pycrcnn.demo.measurement import Measurement
+from pycrcnn.demo.provider import SECURITY
 from pycrcnn.demo.subject import Subject
 from pycrcnn.models import Layer
 
-__all__ = ["heading", "section"]
+__all__ = ["heading", "section", "table"]
 
 _WIDTH = 100
 _LABEL = 11
 _SHADES = " .:-=+*#%@"
-#: Images of a batch that are listed one by one.
+#: Images that are listed one by one.
 _LISTED = 10
 _TITLES = {
     "per-value": "Per value: the paper's mode, one pixel of one image in a ciphertext",
+    "packed": "Packed: one image in a ciphertext",
     "batched": "Batched: one pixel of many images in a ciphertext",
 }
+_COLUMNS = "{:<10}{:>7}{:>9}{:>10}{:>9}{:>11}{:>11}{:>9}{:>9}{:>9}"
 
 
-def heading(subject: Subject, threads: int) -> str:
-    """What is classified, by which network, on what."""
+def heading(subject: Subject, threads: int, url: str, process: int) -> str:
+    """What is classified, by which network, on what, and by whom."""
     lines = [f"pycrcnn demo: {subject.title}, encrypted", "=" * _WIDTH]
     if subject.note:
         lines += [*textwrap.wrap(f"Note: {subject.note}", _WIDTH, break_on_hyphens=False, break_long_words=False), ""]
@@ -37,19 +41,35 @@ def heading(subject: Subject, threads: int) -> str:
     lines += _row("network", f"{subject.model.name}: {layers}; {subject.model.accuracy:.2%} right on clear test images")
     count = threads or os.cpu_count() or 1
     lines += _row("machine", f"{count} thread{'s' * (count != 1)}, {_native.backend()} kernels")
+    lines += _row("server", f"process {process} at {url}: it has the weights, and no secret key")
+    lines += _row("client", "a process for each layout: it has the images and the URL, and nothing of the network")
     return "\n".join(lines)
 
 
 def section(subject: Subject, measurement: Measurement) -> str:
     """One layout's run."""
-    layout = measurement.program.layout
-    lines = ["", _TITLES[layout], "-" * _WIDTH]
-    if layout == "per-value":
-        lines += [*_sights(subject.pixels[0], measurement.excerpt), ""]
+    lines = ["", _TITLES[measurement.layout], "-" * _WIDTH]
+    if measurement.layout == "per-value":
+        lines += [*_sights(subject.pixels[0], bytes.fromhex(measurement.figures.excerpt)), ""]
     lines += [*_classes(subject, measurement), ""]
     lines += _summary(subject, measurement)
-    for warning in measurement.warnings:
+    for warning in measurement.published.warnings:
         lines += _row("note", warning)
+    return "\n".join(lines)
+
+
+def table(subject: Subject, measurements: Sequence[Measurement]) -> str:
+    """All layouts beside each other."""
+    names = ("layout", "images", "right", "as clear", "error", "client s", "transfer s", "server s", "MB up", "MB down")
+    lines = ["", _COLUMNS.format(*names), "-" * _WIDTH]
+    for measured in measurements:
+        figures, seconds = measured.figures, measured.figures.seconds
+        right = (measured.encrypted.argmax(1) == subject.labels[: measured.images]).mean()
+        row = (f"{measured.images:,}", f"{right:.1%}", f"{measured.agreement:.1%}", f"{measured.max_error:.1e}")
+        took = (seconds["encrypt"] + seconds["decrypt"], seconds["transfer"], sum(figures.server))
+        travelled = (figures.bytes_up / 1e6, figures.bytes_down / 1e6)
+        numbers = [*(f"{number:.3f}" for number in took), *(f"{number:.2f}" for number in travelled)]
+        lines.append(_COLUMNS.format(measured.layout, *row, *numbers))
     return "\n".join(lines)
 
 
@@ -73,7 +93,7 @@ def _classes(subject: Subject, measurement: Measurement) -> list[str]:
     """A line for each image: its number and its true, clear and encrypted class."""
     lines = [_columns("image", "true class", "in clear", "encrypted", "")]
     clear, encrypted = measurement.clear.argmax(1), measurement.encrypted.argmax(1)
-    listed = measurement.images if measurement.program.layout == "per-value" else min(_LISTED, measurement.images)
+    listed = min(_LISTED, measurement.images)
     for i in range(listed):
         names = (subject.classes[c] for c in (subject.labels[i], clear[i], encrypted[i]))
         verdict = ("right" if encrypted[i] == subject.labels[i] else "wrong") + (
@@ -90,10 +110,11 @@ def _columns(number: str, *names: str) -> str:
 
 
 def _summary(subject: Subject, measurement: Measurement) -> list[str]:
-    seconds, count, program = measurement.seconds, measurement.images, measurement.program
+    figures, program = measurement.figures, measurement.published.program
+    seconds, count = figures.seconds, measurement.images
     labels = subject.labels[:count]
     lines: list[str] = []
-    if program.layout == "batched":
+    if count > _LISTED:
         right = [float((answers.argmax(1) == labels).mean()) for answers in (measurement.encrypted, measurement.clear)]
         lines += _row(
             "accuracy", f"{right[0]:.2%} encrypted, {right[1]:.2%} in clear; same class for {measurement.agreement:.2%}"
@@ -101,20 +122,28 @@ def _summary(subject: Subject, measurement: Measurement) -> list[str]:
     lines += _row(
         "error", f"{measurement.max_error:.2g} at most, in answers up to {np.abs(measurement.clear).max():.3g}"
     )
-    if measurement.budget is not None:
-        fresh, left = measurement.budget
-        lines += _row("noise", f"{left} bits of noise budget left of {fresh} fresh, in the worst ciphertext")
-    lines += _row("client", _times(seconds, "keygen", "encrypt", "decrypt"))
-    lines += _row("server", _times(seconds, "evaluate"))
+    if figures.budget is not None:
+        fresh, left = figures.budget
+        lines += _row(
+            "noise",
+            f"{fresh} bits of noise budget fresh, {left} in the answer; the server spent the rest to hide the weights",
+        )
+    else:
+        lines += _row("noise", "CKKS has no noise budget: noise is error, and the server's flooding is in it")
+    lines += _row("provider", f"compile {measurement.published.seconds:.3f} s, once")
+    memory = "" if figures.memory_mb is None else f"; {figures.memory_mb:.0f} MB of memory"
+    lines += _row("client", _times(seconds, "keygen", "encrypt", "decrypt") + memory)
+    lines += _row("server", _served(figures.server))
+    lines += _row(
+        "transfer", f"{seconds['transfer']:.3f} s on loopback; at the paper's 72.2 Mb/s: {figures.at_paper:.3f} s"
+    )
     if program.layout == "batched":
         client = 1e3 * (seconds["encrypt"] + seconds["decrypt"]) / count
-        speed = f"{measurement.images_per_second:,.0f} images/s evaluated, {client:.2g} ms an image at the client"
+        speed = f"{count / sum(figures.server):,.0f} images/s at the server, {client:.2g} ms an image at the client"
         lines += _row("speed", f"{speed}; {count:,} of {program.capacity:,} slots filled")
-    lines += _row(
-        "bytes", f"{_megabytes(measurement.bytes_up)} up, {_megabytes(measurement.bytes_down)} down, no evaluation keys"
-    )
-    held = ", ".join(f"{item.name}: {type(getattr(program, item.name)).__name__}" for item in fields(program))
-    lines += _row("server has", f"{type(program).__name__}({held}): weights and public parameters, no key")
+    lines += _row("bytes", f"{_megabytes(figures.bytes_up)} up, {_megabytes(figures.bytes_down)} down")
+    keys = program.explain().keys
+    lines += _row("keys", f"{_megabytes(figures.key_bytes)}, sent once: a public key and {keys} evaluation keys")
     return lines + _row("parameters", _parameters(measurement)) + _row("security", _security(program.context))
 
 
@@ -122,12 +151,21 @@ def _times(seconds: dict[str, float], *names: str) -> str:
     return ", ".join(f"{name} {seconds[name]:.3f} s" for name in names)
 
 
+def _served(seconds: Sequence[float]) -> str:
+    """The first request loads the program and the keys."""
+    first, *others = seconds
+    if not others:
+        return f"{first:.3f} s, loading program and keys included"
+    return f"{first:.3f} s for the first image, loading included; then {statistics.median(others):.3f} s each (median)"
+
+
 def _parameters(measurement: Measurement) -> str:
-    context, fractional = measurement.program.context, measurement.fractional
+    program, fractional = measurement.published.program, measurement.published.fractional
+    context = program.context
     primes = " + ".join(str(q.bit_length()) for q in context.moduli)
     ring = f"m = {context.degree}, q of {context.modulus_bits} bits ({primes})"
     if fractional is None:
-        return f"CKKS, {ring}, input scale 2^{measurement.program.explain().input_scale_bits:.1f}"
+        return f"CKKS, {ring}, input scale 2^{program.explain().input_scale_bits:.1f}"
     return (
         f"BFV, {ring}, p = {fractional.p}, fractional encoding in base {fractional.base} with "
         f"{fractional.integer_digits} + {fractional.fraction_digits} digits"
