@@ -52,10 +52,17 @@ def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
 
 
 def _sagemaker(endpoint: str, data: bytes) -> dict[str, Any]:
-    import boto3  # type: ignore[import-not-found,unused-ignore]
+    import boto3  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     client = boto3.client("sagemaker-runtime")
-    reply = client.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=data)
+    try:
+        reply = client.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=data)
+    except client.exceptions.ModelError as error:  # the container's own answer
+        status, text = error.response.get("OriginalStatusCode", 500), error.response.get("OriginalMessage", "")
+        return _answer(int(status), "application/problem+json", str(text).encode())
+    except (BotoCoreError, ClientError):
+        return _problem(503, "unavailable", "the endpoint does not answer")
     return _answer(200, reply["ContentType"], reply["Body"].read())
 
 

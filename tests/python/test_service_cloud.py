@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ import pytest
 
 from conftest import with_keys
 from pycrcnn import models
+from pycrcnn.errors import ServiceError
+from pycrcnn.network.client.main import remote_execution_aws
 from pycrcnn.pyfhel import Pyfhel
 from pycrcnn.server import sagemaker
 from pycrcnn.server.plane.objects import ObjectBlobs
@@ -119,6 +122,40 @@ def test_a_store_that_does_not_answer_is_no_fault_of_the_client(
         problem(http.post("/invocations", json={"bucket": store.bucket, "key": "input/x"}), 503, "unavailable")
 
 
+def test_remote_execution_through_a_real_object_store(
+    store: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyCrCNN's client with credentials of its own, the service with those of its environment."""
+    models_directory = tmp_path / "models"
+    models_directory.mkdir()
+    shutil.copy(Path(models.__file__).parent / "fashion-5layer.safetensors", models_directory)
+    layer = models.load("fashion-5layer").layers[-1]
+    inputs = np.random.default_rng(3).integers(-8, 8, (2, layer["weight"].shape[1])) / 8
+    objects = ObjectBlobs(f"s3://{store.bucket}")
+    options = ("--models", str(models_directory), "--state", str(tmp_path / "state"))
+    with Served(*options, PYCRCNN_EXCHANGE=f"s3://{store.bucket}") as process:
+        credentials = [store.environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")]
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        parameters = {
+            "address": process.url,
+            "encryption_parameters": [{"m": 1024, "p": 65537, "sec": 128, "base": 2}],
+            "net": "fashion-5layer",
+            "layers": [5],
+            "ak": credentials[0],
+            "sk": credentials[1],
+            "bk": store.bucket,
+        }
+        expected = inputs @ layer["weight"].T + layer["bias"]
+        np.testing.assert_allclose(remote_execution_aws(inputs, parameters), expected, atol=1e-4)
+        assert list(objects.names()) == []
+        with pytest.raises(ServiceError) as refused:
+            remote_execution_aws(inputs, {**parameters, "net": "lenet"})
+        assert (refused.value.code, refused.value.status) == ("not-found", 404)
+        assert list(objects.names()) == []
+        assert not any(credential in process.errors() for credential in credentials)
+
+
 # SageMaker
 
 
@@ -199,6 +236,60 @@ def test_lambda_passes_problems_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert handler({"body": "{}"})["statusCode"] == 500
     monkeypatch.delenv("PYCRCNN_ENDPOINT_URL")
     assert handler({"body": None})["statusCode"] == 500
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """What boto3 talks to: hands the body to a service, and wraps its refusals as SageMaker does."""
+
+    http: Any
+
+    def do_POST(self) -> None:
+        assert self.path == "/endpoints/pycrcnn/invocations"
+        assert self.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKEXAMPLE/")
+        body = self.rfile.read(int(self.headers["content-length"]))
+        reply = self.http.post("/invocations", content=body, headers={"content-type": self.headers["content-type"]})
+        status, data = reply.status_code, reply.content
+        if status != 200:
+            error = {"Message": "the model failed", "OriginalStatusCode": status, "OriginalMessage": reply.text}
+            status, data = 424, json.dumps(error).encode()
+        self.send_response(status)
+        if status != 200:
+            self.send_header("x-amzn-errortype", "ModelError")
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_lambda_reaches_a_sagemaker_endpoint(
+    tmp_path: Path, HE: Pyfhel, question: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, body = question
+    environment = {
+        "AWS_ACCESS_KEY_ID": "AKEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-environment",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+        "PYCRCNN_SAGEMAKER_ENDPOINT": "pycrcnn",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with service(None, tmp_path, shipped_models=True) as http, HTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        http.app.state.plane.registry.stop()
+        Endpoint.http = http
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://127.0.0.1:{server.server_port}")
+        answer = handler({"body": base64.b64encode(body).decode(), "isBase64Encoded": True})
+        assert (answer["statusCode"], answer["headers"]["content-type"]) == (200, "application/json")
+        np.testing.assert_allclose(decrypted(HE, Stored(answer["body"])), expected, atol=1e-4)
+        refused = handler({"body": "{}"})
+        assert (refused["statusCode"], json.loads(refused["body"])["code"]) == (400, "malformed")
+        server.shutdown()
+    assert handler({"body": "{}"})["statusCode"] == 503
 
 
 def test_the_container_files_name_what_is_there() -> None:
