@@ -16,7 +16,7 @@ from pycrcnn.errors import InvalidTypeError, InvalidValueError, NoiseBudgetError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
 from pycrcnn.models import Layer, Model
-from pycrcnn.program.calibration import synthetic_images
+from pycrcnn.program.calibration import images_like_those_of, synthetic_images
 from pycrcnn.program.client import ClientProgram, checked_images
 from pycrcnn.program.program import Program
 from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
@@ -290,8 +290,7 @@ def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ..
     """The user's examples, or synthetic ones in their place."""
     if calibration is not None:
         return checked_images(calibration, shape)
-    low, high = (model.offset, 255 * model.scale + model.offset) if isinstance(model, Model) else (0.0, 1.0)
-    return synthetic_images(shape, low, high)
+    return images_like_those_of(model) if isinstance(model, Model) else synthetic_images(shape, 0.0, 1.0)
 
 
 def _fractional_context(parameters: FractionalParameters, security: int) -> _native.Context:
