@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import http.client
 import json
 import statistics
@@ -16,7 +17,7 @@ import numpy as np
 from pycrcnn import datasets, models
 from pycrcnn._native import ComputeRequest, compute_reply
 from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
-from pycrcnn.bench.served import Service, serving
+from pycrcnn.bench.served import Served, serving
 from pycrcnn.crypto.crypto import encrypt_matrix
 from pycrcnn.errors import BackendError
 from pycrcnn.program import Answer, EncryptedImages, Keys, Program, compile  # noqa: A004
@@ -26,7 +27,7 @@ from pycrcnn.server.plane.queue import cores
 __all__ = ["measure"]
 
 _CLIENTS = 16
-_SECONDS, _ROUNDS = 3.0, 4
+_SECONDS, _ROUNDS = 1.0, 12
 #: Bits in a second of the paper's link.
 _LINK = 72.2e6
 _BINARY, _JSON = "application/octet-stream", "application/json"
@@ -139,7 +140,7 @@ def _sustained(
     program: Program,
     keys: Keys,
     question: EncryptedImages,
-    service: Service,
+    service: Served,
     path: str,
     body: bytes,
 ) -> dict[str, Any]:

@@ -168,9 +168,8 @@ def _in_process(program: Program, images: Any, repeats: int) -> dict[str, Value]
 def _over_rest(program: Program, images: Any, repeats: int) -> dict[str, Value]:
     """The same question to a service of one worker with one thread."""
     everything, client_s, server_s, travel_s = [], [], [], []
-    with serving(_offered(program), PYCRCNN_WORKERS="1", PYCRCNN_THREADS="1") as service:
-        service.connection()
-        with Client(f"http://127.0.0.1:{service.port}", threads=1) as client:
+    with serving(_offered(program), workers="1", threads="1") as service:
+        with Client(service.url, threads=1) as client:
             _ask(client, images)  # fetches the program, makes keys and sends them
             for _ in range(repeats):
                 client.transfer = Transfer()
