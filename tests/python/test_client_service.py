@@ -79,6 +79,12 @@ def test_batches_are_cut_where_a_run_is_full(service: Listening, monkeypatch: py
             told.clear()
 
 
+def test_ckks_has_no_noise_budget(service: Listening) -> None:
+    with pycrcnn.Client(service.url, model="small", layout="packed") as client:
+        with pytest.raises(UnsupportedError, match="noise_budget"):
+            client.keys().noise_budget(client.keys().encrypt(IMAGES))
+
+
 def test_features(service: Listening) -> None:
     expected = pycrcnn.compile(network()[:2], IMAGES.shape[1:], calibration=IMAGES)
     with pycrcnn.Client(service.url, model="small") as client:

@@ -51,5 +51,7 @@ async def computed(request: Request, plane: Plane, bodies: BodiesOf, owner: str 
     responses=documented(400, 401, 404, 408, 413, 422, 429, 503),
 )
 async def compute(request: Request, plane: Plane, bodies: BodiesOf, owner: Owner) -> Response:
-    """The extra field `evaluation_keys` (base64) takes the client's relinearisation key."""
+    """The extra field `evaluation_keys` (base64) takes the client's relinearisation key; `public_key` a key set without
+    evaluation keys, under which the answer is re-randomised.
+    """
     return await computed(request, plane, bodies, owner)
