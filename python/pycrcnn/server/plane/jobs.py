@@ -316,6 +316,8 @@ class Jobs:
                 job.status = "cancelled"
                 job.cancellation.cancel()
                 self._forget(job)
+                # for whoever came back at this very moment
+                job.finished.set_exception(Refusal("unavailable", "the work was given up; send the request again", 1.0))
 
     def expire(self) -> None:
         """Forget jobs whose time is over, unless they are running."""
