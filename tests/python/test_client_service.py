@@ -80,9 +80,9 @@ def test_batches_are_cut_where_a_run_is_full(service: Listening, monkeypatch: py
 
 
 def test_ckks_has_no_noise_budget(service: Listening) -> None:
-    with pycrcnn.Client(service.url, model="small", layout="packed") as client:
-        with pytest.raises(UnsupportedError, match="noise_budget"):
-            client.keys().noise_budget(client.keys().encrypt(IMAGES))
+    packed = pycrcnn.Client(service.url, model="small", layout="packed")
+    with packed as client, pytest.raises(UnsupportedError, match="noise_budget"):
+        client.keys().noise_budget(client.keys().encrypt(IMAGES))
 
 
 def test_features(service: Listening) -> None:

@@ -168,17 +168,16 @@ def _in_process(program: Program, images: Any, repeats: int) -> dict[str, Value]
 def _over_rest(program: Program, images: Any, repeats: int) -> dict[str, Value]:
     """The same question to a service of one worker with one thread."""
     everything, client_s, server_s, travel_s = [], [], [], []
-    with serving(_offered(program), workers="1", threads="1") as service:
-        with Client(service.url, threads=1) as client:
-            _ask(client, images)  # fetches the program, makes keys and sends them
-            for _ in range(repeats):
-                client.transfer = Transfer()
-                start = time.perf_counter()
-                _ask(client, images)
-                everything.append(time.perf_counter() - start)
-                client_s.append(everything[-1] - client.transfer.request)
-                server_s.append(sum(client.transfer.server.values()))
-                travel_s.append(client.transfer.travel)
+    with serving(_offered(program), workers="1", threads="1") as service, Client(service.url, threads=1) as client:
+        _ask(client, images)  # fetches the program, makes keys and sends them
+        for _ in range(repeats):
+            client.transfer = Transfer()
+            start = time.perf_counter()
+            _ask(client, images)
+            everything.append(time.perf_counter() - start)
+            client_s.append(everything[-1] - client.transfer.request)
+            server_s.append(sum(client.transfer.server.values()))
+            travel_s.append(client.transfer.travel)
     columns = ("rest_s", "rest_client_s", "rest_server_s", "rest_travel_s")
     medians = map(statistics.median, (everything, client_s, server_s, travel_s))
     return {column: round(median, 5) for column, median in zip(columns, medians, strict=True)}
