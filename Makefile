@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test check test-rust test-python clean
+.PHONY: demo test check test-rust test-python docs clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -31,6 +31,10 @@ test-rust: $(STAMPS)/system
 
 test-python: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch $(STAMPS)/s3
 	$(BIN)/pytest
+
+# The guides and the reference, as a site in target/docs.
+docs: $(STAMPS)/package $(STAMPS)/check
+	$(BIN)/sphinx-build -q -W -n docs target/docs
 
 clean:
 	rm -rf target $(VENV) python/pycrcnn/_native.*.so
