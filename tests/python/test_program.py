@@ -298,11 +298,12 @@ def test_networks_out_of_reach_say_what_would_fit() -> None:
 def test_the_layer_beyond_which_there_is_no_room_is_named() -> None:
     half = {"type": "linear", "weight": np.eye(4) / 2}
     layers = [{"type": "square"} if i % 2 else {**half, "name": f"dense{i}"} for i in range(41)]
+    options: dict[str, Any] = {"precision": 20, "input_shape": (4,), "calibration": np.eye(4)}
     with pytest.raises(OutOfReachError) as deep:
-        packed(layers, precision=20)
+        packed(layers, **options)
     fitting = deep.value.figures["fitting_maps"] or 0
     assert deep.value.layer == f"dense{2 * fitting} linear"
-    packed(layers[: 2 * fitting - 1], precision=20)
+    packed(layers[: 2 * fitting - 1], **options)
 
 
 @pytest.mark.parametrize("layout", ["packed", "batched"])
