@@ -1,5 +1,6 @@
 //! Arithmetic in Z_Q\[X\]/(X^N + 1), Q a product of NTT-friendly primes.
 
+mod arena;
 pub mod automorphism;
 pub mod backend;
 pub mod crt;

@@ -12,22 +12,33 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use aligned_vec::{AVec, ConstAlign};
 
-/// What a cache line holds: no vector load straddles two.
-type Buffer = AVec<u64, ConstAlign<64>>;
+use super::arena::{Arena, Piece};
+
+/// Aligned to what a cache line holds: no vector load straddles two.
+enum Buffer {
+    /// from the system allocator
+    Small(AVec<u64, ConstAlign<64>>),
+    /// from huge pages
+    Large(Piece),
+}
+
+/// Shorter buffers are not recycled.
+const RECYCLED_LEN: usize = 512;
 
 /// Shorter buffers are left to the system allocator.
-const RECYCLED_LEN: usize = 512;
+const LARGE_LEN: usize = 4096;
 
 /// How many residues are kept in free buffers at most (512 MiB).
 const KEPT: usize = 64 << 20;
 
-/// Free buffers by length.
+/// Free buffers by length, and where the next large one comes from.
 struct Pool {
     free: BTreeMap<usize, Vec<Buffer>>,
     kept: usize,
+    open: Option<Arena>,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), kept: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), kept: 0, open: None });
 
 /// The pool, unless another thread holds on to it: then the system allocator serves. So a child of `fork` whose parent
 /// was using the pool at that moment is not blocked.
@@ -53,25 +64,27 @@ impl Residues {
                 residues.fill(0);
                 residues
             }
-            None => Self(AVec::from_iter(64, std::iter::repeat_n(0, len))),
+            None => Self::fresh(len),
         }
     }
 
     /// `len` words of no particular value (what an earlier buffer held, or zeros), for results that overwrite all of
     /// them.
     pub fn stale(len: usize) -> Self {
-        Self::recycled(len).unwrap_or_else(|| Self(AVec::from_iter(64, std::iter::repeat_n(0, len))))
+        Self::recycled(len).unwrap_or_else(|| Self::fresh(len))
     }
 
     /// A copy of `values`.
     pub fn from_slice(values: &[u64]) -> Self {
-        match Self::recycled(values.len()) {
-            Some(mut residues) => {
-                residues.copy_from_slice(values);
-                residues
-            }
-            None => Self(AVec::from_slice(64, values)),
-        }
+        let mut residues = Self::stale(values.len());
+        residues.copy_from_slice(values);
+        residues
+    }
+
+    /// `len` zeros that were no buffer before.
+    fn fresh(len: usize) -> Self {
+        let large = || (len >= LARGE_LEN).then(|| Arena::allocate(&mut pool()?.open, len)).flatten();
+        Self(large().map_or_else(|| Buffer::Small(AVec::from_iter(64, std::iter::repeat_n(0, len))), Buffer::Large))
     }
 
     fn recycled(len: usize) -> Option<Self> {
@@ -87,12 +100,12 @@ impl Residues {
 
 impl Drop for Residues {
     fn drop(&mut self) {
-        let len = self.0.len();
+        let len = self.len();
         if len < RECYCLED_LEN {
             return;
         }
         if let Some(mut pool) = pool().filter(|pool| pool.kept + len <= KEPT) {
-            let buffer = std::mem::replace(&mut self.0, AVec::new(64));
+            let buffer = std::mem::replace(&mut self.0, Buffer::Small(AVec::new(64)));
             pool.kept += len;
             pool.free.entry(len).or_default().push(buffer);
         }
@@ -103,13 +116,19 @@ impl Deref for Residues {
     type Target = [u64];
 
     fn deref(&self) -> &[u64] {
-        &self.0
+        match &self.0 {
+            Buffer::Small(words) => words,
+            Buffer::Large(words) => words,
+        }
     }
 }
 
 impl DerefMut for Residues {
     fn deref_mut(&mut self) -> &mut [u64] {
-        &mut self.0
+        match &mut self.0 {
+            Buffer::Small(words) => words,
+            Buffer::Large(words) => words,
+        }
     }
 }
 

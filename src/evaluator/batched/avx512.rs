@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::accumulate::{Prime, Products};
-use super::kernel::{TILE, Tile};
+use super::kernel::{Spans, TILE, Tile};
 use super::matrix::Block;
 
 /// 64-bit lanes of a vector.
@@ -87,20 +87,26 @@ fn write(tile: &mut Tile, vectors: Vectors) {
 #[target_feature(enable = "avx512f")]
 pub fn store(prime: &Prime, tile: &Tile, residues: &mut [u64]) {
     assert_eq!(residues.len(), TILE);
-    let (q, zero) = (_mm512_set1_epi64(prime.value), _mm512_setzero_si512());
-    let aligned = residues.as_ptr().cast::<__m512i>().is_aligned();
+    let q = _mm512_set1_epi64(prime.value);
     for (x, lanes) in residues.chunks_exact_mut(LANES).enumerate() {
-        let balanced = read_vector(tile, x);
-        let negative = _mm512_cmplt_epi64_mask(balanced, zero);
-        let reduced = _mm512_mask_add_epi64(balanced, negative, balanced, q);
-        let place = lanes.as_mut_ptr().cast();
-        if aligned {
-            // SAFETY: the chunk holds LANES words and is aligned, as the first one is and each is 64 bytes long.
-            unsafe { _mm512_stream_si512(place, reduced) };
-        } else {
-            // SAFETY: the chunk holds LANES words; the store needs no alignment.
-            unsafe { _mm512_storeu_si512(place, reduced) };
-        }
+        store_vector(q, read_vector(tile, x), lanes);
+    }
+}
+
+/// Eight balanced residues, brought to `[0, q)`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store_vector(q: __m512i, balanced: __m512i, lanes: &mut [u64]) {
+    let lanes: &mut [u64; LANES] = lanes.try_into().expect("a vector of residues");
+    let negative = _mm512_cmplt_epi64_mask(balanced, _mm512_setzero_si512());
+    let reduced = _mm512_mask_add_epi64(balanced, negative, balanced, q);
+    let place: *mut __m512i = lanes.as_mut_ptr().cast();
+    if place.is_aligned() {
+        // SAFETY: the array holds LANES words and is aligned.
+        unsafe { _mm512_stream_si512(place, reduced) };
+    } else {
+        // SAFETY: the array holds LANES words; the store needs no alignment.
+        unsafe { _mm512_storeu_si512(place, reduced) };
     }
 }
 
@@ -127,7 +133,6 @@ pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
 
 /// See [`kernel::affine`](super::kernel::affine).
 #[target_feature(enable = "avx512f,avx512dq")]
-#[allow(clippy::too_many_arguments)]
 pub fn affine(
     prime: &Prime,
     block: Block<'_>,
@@ -137,32 +142,71 @@ pub fn affine(
     out: &mut [Tile],
     at: &[u32],
 ) {
+    let put = |row: usize, first: usize, sums: &[__m512i]| {
+        let tile = &mut out[at[row] as usize];
+        for (x, &sum) in sums.iter().enumerate() {
+            write_vector(tile, first + x, sum);
+        }
+    };
+    sums(prime, block, products, panel, bias, put);
+}
+
+/// See [`kernel::affine_stored`](super::kernel::affine_stored): from the registers to memory, since what waits for a
+/// store past the cache waits long.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub fn affine_stored(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    spans: &mut Spans<'_, '_>,
+) {
+    let q = _mm512_set1_epi64(prime.value);
+    let put = |row: usize, first: usize, sums: &[__m512i]| {
+        let place = &mut spans.tile(block.rows[row])[first * LANES..][..sums.len() * LANES];
+        for (&sum, lanes) in sums.iter().zip(place.chunks_exact_mut(LANES)) {
+            store_vector(q, sum, lanes);
+        }
+    };
+    sums(prime, block, products, panel, bias, put);
+}
+
+/// The balanced sums of a block, handed to `put` as the row, the first of some vectors of its tile, and these.
+#[target_feature(enable = "avx512f,avx512dq")]
+#[inline]
+fn sums(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    put: impl FnMut(usize, usize, &[__m512i]),
+) {
     match block.rows.len() {
-        1 => rows::<1>(prime, block, products, panel, bias, out, at),
-        2 => rows::<2>(prime, block, products, panel, bias, out, at),
-        3 => rows::<3>(prime, block, products, panel, bias, out, at),
-        4 => rows::<4>(prime, block, products, panel, bias, out, at),
-        _ => rows::<5>(prime, block, products, panel, bias, out, at),
+        1 => rows::<1>(prime, block, products, panel, bias, put),
+        2 => rows::<2>(prime, block, products, panel, bias, put),
+        3 => rows::<3>(prime, block, products, panel, bias, put),
+        4 => rows::<4>(prime, block, products, panel, bias, put),
+        _ => rows::<5>(prime, block, products, panel, bias, put),
     }
 }
 
 #[target_feature(enable = "avx512f,avx512dq")]
-#[allow(clippy::too_many_arguments)]
 fn rows<const R: usize>(
     prime: &Prime,
     block: Block<'_>,
     products: &Products,
     panel: &[Tile],
     bias: &[i64],
-    out: &mut [Tile],
-    at: &[u32],
+    put: impl FnMut(usize, usize, &[__m512i]),
 ) {
     let (weights, rest) = block.weights.as_chunks::<R>();
-    assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R && at.len() == R);
+    assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R);
     match products {
-        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, out, at),
+        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, put),
         Products::Halves(ends) | Products::Doubles(ends, _) => {
-            halves::<R>(prime, block.taps, weights, ends, panel, bias, out, at)
+            halves::<R>(prime, block.taps, weights, ends, panel, bias, put)
         }
     }
 }
@@ -170,7 +214,6 @@ fn rows<const R: usize>(
 /// One 64-bit product for each weight and residue.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
-#[allow(clippy::too_many_arguments)]
 fn whole<const R: usize>(
     prime: &Prime,
     taps: &[u32],
@@ -178,8 +221,7 @@ fn whole<const R: usize>(
     ends: &[u32],
     panel: &[Tile],
     bias: &[i64],
-    out: &mut [Tile],
-    at: &[u32],
+    mut put: impl FnMut(usize, usize, &[__m512i]),
 ) {
     let reduction = Reduction::new(prime);
     let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
@@ -200,15 +242,14 @@ fn whole<const R: usize>(
         }
         start = end;
     }
-    for (sum, &at) in sums.into_iter().zip(at) {
-        write(&mut out[at as usize], sum);
+    for (row, sum) in sums.iter().enumerate() {
+        put(row, 0, sum);
     }
 }
 
 /// Two 32-bit products for each weight and residue, two vectors of a tile at a time.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
-#[allow(clippy::too_many_arguments)]
 fn halves<const R: usize>(
     prime: &Prime,
     taps: &[u32],
@@ -216,8 +257,7 @@ fn halves<const R: usize>(
     ends: &[u32],
     panel: &[Tile],
     bias: &[i64],
-    out: &mut [Tile],
-    at: &[u32],
+    mut put: impl FnMut(usize, usize, &[__m512i]),
 ) {
     const WIDTH: usize = 2;
     let reduction = Reduction::new(prime);
@@ -249,10 +289,9 @@ fn halves<const R: usize>(
             }
             start = end;
         }
-        for o in 0..R {
-            for i in 0..WIDTH {
-                write_vector(&mut out[at[o] as usize], x + i, reduction.join(low[o][i], high[o][i]));
-            }
+        for (row, (low, high)) in low.iter().zip(&high).enumerate() {
+            let sums: [__m512i; WIDTH] = std::array::from_fn(|i| reduction.join(low[i], high[i]));
+            put(row, x, &sums);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! representatives; what [`store`] writes is the same for all.
 
 use super::accumulate::{Prime, Products};
-use super::matrix::Block;
+use super::matrix::{BLOCK_ROWS, Block};
 use super::portable;
 use crate::ring::backend::Backend;
 
@@ -22,6 +22,9 @@ pub(super) struct Tile(pub [i64; TILE]);
 impl Tile {
     pub const ZERO: Self = Self([0; TILE]);
 }
+
+/// The places of a block's sums in a buffer of their own.
+pub(super) const OWN_PLACES: [u32; BLOCK_ROWS] = [0, 1, 2, 3, 4];
 
 /// The backend that serves a prime: vector kernels need primes of some size.
 pub(super) fn serving(backend: Backend, prime: &Prime) -> Backend {
@@ -51,12 +54,12 @@ pub(super) fn load(backend: Backend, prime: &Prime, residues: &[u64], tile: &mut
     }
 }
 
-/// Asks for the [`TILE`] residues after `offset` to be brought near the core, which may be past the
-/// end of the slice: the next tile of the polynomial, or whatever follows.
+/// Asks for the `len` residues after `offset` to be brought near the core, which may be past the
+/// end of the slice: the next tiles of the polynomial, or whatever follows.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn prefetch(residues: &[u64], offset: usize) {
+pub(super) fn prefetch(residues: &[u64], offset: usize, len: usize) {
     use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    for line in (0..TILE).step_by(8) {
+    for line in (0..len).step_by(8) {
         // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(residues.as_ptr().wrapping_add(offset + line).cast()) };
     }
@@ -64,7 +67,7 @@ pub(super) fn prefetch(residues: &[u64], offset: usize) {
 
 /// A hint that other machines do without.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn prefetch(_residues: &[u64], _offset: usize) {}
+pub(super) fn prefetch(_residues: &[u64], _offset: usize, _len: usize) {}
 
 /// Makes what [`store`] has written visible to other threads: to be called at the end of a task.
 pub(super) fn finish_stores() {
@@ -108,6 +111,45 @@ pub(super) fn affine(
         // SAFETY: as above.
         Backend::Avx2 => unsafe { avx2::affine(prime, block, products, panel, bias, out, at) },
         _ => portable::affine(prime, block, products.ends(), panel, bias, out, at),
+    }
+}
+
+/// A tile of each output polynomial.
+pub(super) struct Spans<'a, 'b> {
+    /// spans of the outputs, `[row][size]`
+    pub outputs: &'a mut [&'b mut [u64]],
+    pub size: usize,
+    pub poly: usize,
+    /// where in a span the tile begins
+    pub offset: usize,
+}
+
+impl Spans<'_, '_> {
+    /// The place of a row's sums.
+    pub fn tile(&mut self, row: u32) -> &mut [u64] {
+        &mut self.outputs[row as usize * self.size + self.poly][self.offset..self.offset + TILE]
+    }
+}
+
+/// [`affine`] and [`store`] in one: the block's rows, in `[0, q)`, to their places in `spans`.
+pub(super) fn affine_stored(
+    backend: Backend,
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    spans: &mut Spans<'_, '_>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if backend == Backend::Avx512Ifma {
+        // SAFETY: this backend exists only where the CPU has the instructions.
+        return unsafe { avx512::affine_stored(prime, block, products, panel, bias, spans) };
+    }
+    let mut sums = [Tile::ZERO; BLOCK_ROWS];
+    affine(backend, prime, block, products, panel, bias, &mut sums, &OWN_PLACES[..bias.len()]);
+    for (sum, &row) in sums.iter().zip(block.rows) {
+        store(backend, prime, sum, spans.tile(row));
     }
 }
 

@@ -3,9 +3,9 @@
 use std::mem;
 
 use super::accumulate::{Prime, Products};
-use super::kernel::{self, TILE, Tile};
+use super::kernel::{self, OWN_PLACES, Spans, TILE, Tile};
 use super::matrix::{BLOCK_ROWS, Block, ScalarMatrix};
-use super::segment::{Segment, Step};
+use super::segment::{SPAN, Segment, Step};
 use crate::error::Result;
 use crate::ring::backend::Backend;
 use crate::scheme::{Ciphertext, Context, Form};
@@ -79,7 +79,7 @@ impl<'a> Pass<'a> {
     /// The number of tiles of the largest panel.
     pub fn capacity(&self) -> usize {
         let (mut values, mut size) = (self.values, self.size);
-        let mut capacity = values * size;
+        let mut capacity = values * size.max(neighbours(values));
         for stage in &self.stages {
             (values, size) = Self::shape_after(stage, values, size);
             capacity = capacity.max(values * size);
@@ -87,19 +87,25 @@ impl<'a> Pass<'a> {
         capacity
     }
 
-    /// Takes one tile through all stages: the residues from `offset` of the inputs' spans, which are
-    /// ordered `[polynomial][input]`, to those of the outputs', ordered `[output][polynomial]`.
-    /// `first` says that residue 0 is among them.
-    pub fn run(&self, inputs: &[&[u64]], panels: &mut Panels, outputs: &mut [&mut [u64]], offset: usize, first: bool) {
+    /// Takes spans of [`SPAN`] residues through all stages: from the inputs', ordered `[polynomial][input]`, to the
+    /// outputs', ordered `[output][polynomial]`. `first` says that residue 0 is among them.
+    pub fn run(&self, inputs: &[&[u64]], panels: &mut Panels, outputs: &mut [&mut [u64]], first: bool) {
+        if let [Stage::Affine { matrix, products, bias, squared: false }] = &self.stages[..] {
+            let affine = AffineStage { pass: self, matrix, products, bias, first, size: self.size };
+            return affine.alone(inputs, &mut panels.current, outputs);
+        }
+        for offset in (0..SPAN).step_by(TILE) {
+            self.run_tile(inputs, panels, outputs, offset, first && offset == 0);
+        }
+    }
+
+    /// Takes one tile through all stages: the residues from `offset` of the spans.
+    fn run_tile(&self, inputs: &[&[u64]], panels: &mut Panels, outputs: &mut [&mut [u64]], offset: usize, first: bool) {
         let (mut values, mut size) = (self.values, self.size);
         for (input, tile) in inputs.iter().zip(&mut panels.current) {
             kernel::load(self.backend, &self.prime, &input[offset..offset + TILE], tile);
         }
-        let mut upcoming = Upcoming {
-            spans: inputs.iter(),
-            offset: offset + TILE,
-            batch: inputs.len().div_ceil(self.blocks().max(1)),
-        };
+        let mut upcoming = Upcoming::new(inputs, offset + TILE, TILE, self.blocks());
         for (i, stage) in self.stages.iter().enumerate() {
             let (next_values, next_size) = Self::shape_after(stage, values, size);
             let (current, next) = (&panels.current[..values * size], &mut panels.next[..next_values * next_size]);
@@ -143,24 +149,35 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The inputs' next tiles, which are fetched from memory while this one is computed, a few with
+/// The inputs' next residues, which are fetched from memory while these are computed, a few with
 /// each block.
 struct Upcoming<'a> {
     spans: std::slice::Iter<'a, &'a [u64]>,
     offset: usize,
+    len: usize,
     batch: usize,
 }
 
-impl Upcoming<'_> {
+impl<'a> Upcoming<'a> {
+    /// `len` residues from `offset` of each span, in the course of `blocks` blocks.
+    fn new(spans: &'a [&'a [u64]], offset: usize, len: usize, blocks: usize) -> Self {
+        Self { spans: spans.iter(), offset, len, batch: spans.len().div_ceil(blocks.max(1)) }
+    }
+
     fn prefetch(&mut self) {
         for span in self.spans.by_ref().take(self.batch) {
-            kernel::prefetch(span, self.offset);
+            kernel::prefetch(span, self.offset, self.len);
         }
     }
 }
 
-/// The places of a block's sums in a buffer of their own.
-const OWN_PLACES: [u32; BLOCK_ROWS] = [0, 1, 2, 3, 4];
+/// Tiles of a value that a map on its own takes at a time: as many as leave room in the L2 cache, a mebibyte or more,
+/// for the next ones.
+fn neighbours(columns: usize) -> usize {
+    const ROOM: usize = (512 << 10) / size_of::<Tile>();
+    const MOST: usize = SPAN / TILE;
+    [MOST, MOST / 2].into_iter().find(|width| width * columns <= ROOM).unwrap_or(1)
+}
 
 /// An affine stage on one tile.
 struct AffineStage<'a> {
@@ -174,31 +191,81 @@ struct AffineStage<'a> {
 }
 
 impl AffineStage<'_> {
+    /// A segment of one map, from the inputs' spans to the outputs', a polynomial at a time.
+    ///
+    /// There is little to compute for what is read and written, and memory that is read and written in turn, a tile
+    /// here and a tile there, is slow. So each block of sums is computed for a few neighbouring tiles before the next.
+    fn alone(&self, inputs: &[&[u64]], panel: &mut [Tile], outputs: &mut [&mut [u64]]) {
+        let (columns, width) = (self.matrix.columns(), neighbours(self.matrix.columns()));
+        for offset in (0..SPAN).step_by(width * TILE) {
+            for poly in 0..self.size {
+                let (spans, later) = inputs[poly * columns..].split_at(columns);
+                for (column, span) in spans.iter().enumerate() {
+                    for t in 0..width {
+                        let place = offset + t * TILE;
+                        let tile = &mut panel[t * columns + column];
+                        kernel::load(self.pass.backend, &self.pass.prime, &span[place..place + TILE], tile);
+                    }
+                }
+                let (next, place) = match later.is_empty() {
+                    false => (&later[..columns], offset),
+                    true => (&inputs[..columns], offset + width * TILE),
+                };
+                let mut upcoming = Upcoming::new(next, place, width * TILE, self.products.len());
+                for (block, products) in self.matrix.blocks().zip(self.products) {
+                    upcoming.prefetch();
+                    for (t, panel) in panel.chunks_exact(columns.max(1)).take(width).enumerate() {
+                        let tile = AffineStage { first: self.first && offset + t == 0, ..*self };
+                        let mut spans = Spans { outputs, size: self.size, poly, offset: offset + t * TILE };
+                        tile.store(block, products, panel, &mut spans);
+                    }
+                }
+            }
+        }
+    }
+
     /// Sums, to their places in `next`.
     fn plain(&self, current: &[Tile], next: &mut [Tile], upcoming: &mut Upcoming<'_>) {
         let rows = self.matrix.rows();
         for (block, products) in self.matrix.blocks().zip(self.products) {
             upcoming.prefetch();
-            for poly in 0..self.size {
-                self.sums(block, products, poly, current, &mut next[poly * rows..(poly + 1) * rows], block.rows);
+            for (poly, panel) in self.polynomials(current) {
+                self.sums(block, products, poly, panel, &mut next[poly * rows..(poly + 1) * rows], block.rows);
             }
         }
     }
 
     /// Sums, to the outputs: the memory is busy with one block while the next is computed.
     fn stored(&self, current: &[Tile], outputs: &mut [&mut [u64]], offset: usize, upcoming: &mut Upcoming<'_>) {
-        let Pass { backend, prime, .. } = self.pass;
-        let mut sums = [Tile::ZERO; BLOCK_ROWS];
         for (block, products) in self.matrix.blocks().zip(self.products) {
             upcoming.prefetch();
-            for poly in 0..self.size {
-                self.sums(block, products, poly, current, &mut sums, &OWN_PLACES[..block.rows.len()]);
-                for (sum, &row) in sums.iter().zip(block.rows) {
-                    let output = &mut outputs[row as usize * self.size + poly];
-                    kernel::store(*backend, prime, sum, &mut output[offset..offset + TILE]);
-                }
+            for (poly, panel) in self.polynomials(current) {
+                self.store(block, products, panel, &mut Spans { outputs, size: self.size, poly, offset });
             }
         }
+    }
+
+    /// The sums of a block for one polynomial, whose part of a panel is given, to their places in `spans`.
+    fn store(&self, block: Block<'_>, products: &Products, panel: &[Tile], spans: &mut Spans<'_, '_>) {
+        let Pass { backend, prime, form, .. } = self.pass;
+        let bias = self.biases(block, spans.poly);
+        let everywhere = if *form == Form::Ntt { bias } else { [0; BLOCK_ROWS] };
+        kernel::affine_stored(*backend, prime, block, products, panel, &everywhere[..block.rows.len()], spans);
+        if *form == Form::Coefficient && self.first {
+            for (&row, bias) in block.rows.iter().zip(bias) {
+                let constant = &mut spans.tile(row)[0];
+                *constant = prime.modulus.add(*constant, prime.modulus.reduce_signed(bias));
+            }
+        }
+    }
+
+    /// What the sums of a block begin with, for one polynomial.
+    fn biases(&self, block: Block<'_>, poly: usize) -> [i64; BLOCK_ROWS] {
+        let mut bias = [0; BLOCK_ROWS];
+        if poly == 0 {
+            bias.iter_mut().zip(block.rows).for_each(|(bias, &row)| *bias = self.bias[row as usize]);
+        }
+        bias
     }
 
     /// Squares of sums, to their places in `next`: the sums of a block stay in the L1 cache.
@@ -207,8 +274,8 @@ impl AffineStage<'_> {
         let mut sums = vec![Tile::ZERO; self.size * BLOCK_ROWS];
         for (block, products) in self.matrix.blocks().zip(self.products) {
             upcoming.prefetch();
-            for (poly, sums) in sums.chunks_exact_mut(BLOCK_ROWS).enumerate() {
-                self.sums(block, products, poly, current, sums, &OWN_PLACES[..block.rows.len()]);
+            for ((poly, panel), sums) in self.polynomials(current).zip(sums.chunks_exact_mut(BLOCK_ROWS)) {
+                self.sums(block, products, poly, panel, sums, &OWN_PLACES[..block.rows.len()]);
             }
             for (o, &row) in block.rows.iter().enumerate() {
                 kernel::square(
@@ -224,15 +291,16 @@ impl AffineStage<'_> {
         }
     }
 
-    /// The sums of a block for one polynomial, to `out[at[..]]`.
-    fn sums(&self, block: Block<'_>, products: &Products, poly: usize, current: &[Tile], out: &mut [Tile], at: &[u32]) {
-        let Pass { backend, prime, form, .. } = self.pass;
+    /// The polynomials' parts of a panel.
+    fn polynomials<'p>(&self, panel: &'p [Tile]) -> impl Iterator<Item = (usize, &'p [Tile])> {
         let columns = self.matrix.columns();
-        let panel = &current[poly * columns..(poly + 1) * columns];
-        let mut bias = [0; BLOCK_ROWS];
-        if poly == 0 {
-            bias.iter_mut().zip(block.rows).for_each(|(bias, &row)| *bias = self.bias[row as usize]);
-        }
+        (0..self.size).map(move |poly| (poly, &panel[poly * columns..(poly + 1) * columns]))
+    }
+
+    /// The sums of a block for one polynomial, whose part of a panel is given, to `out[at[..]]`.
+    fn sums(&self, block: Block<'_>, products: &Products, poly: usize, panel: &[Tile], out: &mut [Tile], at: &[u32]) {
+        let Pass { backend, prime, form, .. } = self.pass;
+        let bias = self.biases(block, poly);
         let everywhere = if *form == Form::Ntt { bias } else { [0; BLOCK_ROWS] };
         kernel::affine(*backend, prime, block, products, panel, &everywhere[..at.len()], out, at);
         if *form == Form::Coefficient && self.first {

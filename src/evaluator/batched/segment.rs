@@ -15,7 +15,7 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 pub(super) const OPERATION: &str = "batched segment";
 
 /// Residues of one polynomial and prime that one task computes: a kibibyte of each ciphertext.
-const SPAN: usize = 4 * TILE;
+pub(super) const SPAN: usize = 4 * TILE;
 
 /// One step of a segment.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,9 +172,7 @@ impl Segment {
                 let (j, start) = (task * SPAN / degree, task * SPAN % degree);
                 let places = (0..size).flat_map(|poly| inputs.iter().map(move |input| input.residues(poly, j)));
                 let spans_of_inputs: Vec<&[u64]> = places.map(|residues| &residues[start..start + SPAN]).collect();
-                for offset in (0..SPAN).step_by(TILE) {
-                    passes[j].run(&spans_of_inputs, panels, &mut spans_of_outputs, offset, start + offset == 0);
-                }
+                passes[j].run(&spans_of_inputs, panels, &mut spans_of_outputs, start == 0);
                 kernel::finish_stores();
                 Ok(())
             },
