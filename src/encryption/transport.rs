@@ -276,7 +276,7 @@ fn read_header(context: &Context, bytes: &[u8]) -> Result<(Header, Vec<usize>, u
 /// The stored polynomials of one ciphertext.
 fn unpack_polynomials(context: &Context, header: &Header, mut bytes: &[u8], mut offset: usize) -> Result<Residues> {
     let degree = context.degree();
-    let mut data = Residues::zeros(header.stored() * header.primes * degree);
+    let mut data = Residues::stale(header.stored() * header.primes * degree);
     for (k, row) in data.chunks_exact_mut(degree).enumerate() {
         let q = context.modulus(k % header.primes);
         let (packed, rest) = bytes.split_at(bits::packed_len(q, degree));
