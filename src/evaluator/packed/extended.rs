@@ -81,23 +81,22 @@ impl<'a> Digits<'a> {
     /// All digits modulo prime number `i` of a level (or the key-switching prime, after them), in NTT form.
     pub fn modulo(&self, i: usize, table: &NttTable) -> Residues {
         let mut digits = Residues::stale(self.coefficients.len());
-        let rows = digits.chunks_exact_mut(self.degree).zip(self.coefficients.chunks_exact(self.degree));
-        for (j, (digit, coefficients)) in rows.enumerate() {
-            match self.own {
-                Some(own) if i == j => digit.copy_from_slice(&own[j * self.degree..(j + 1) * self.degree]),
-                _ => {
-                    let kernels = table.kernels();
-                    if i == j {
-                        digit.copy_from_slice(coefficients);
-                    } else {
-                        kernels.reduce(digit, coefficients);
-                    }
-                    let modulus = kernels.modulus();
-                    kernels.add_scalar_assign(digit, modulus.neg(modulus.reduce(self.halves[j])));
-                    table.forward(digit);
+        // In parallel again within what is done for each prime: there are few primes, and seldom a multiple of the threads.
+        let rows = digits.par_chunks_exact_mut(self.degree).zip(self.coefficients.par_chunks_exact(self.degree));
+        rows.enumerate().for_each(|(j, (digit, coefficients))| match self.own {
+            Some(own) if i == j => digit.copy_from_slice(&own[j * self.degree..(j + 1) * self.degree]),
+            _ => {
+                let kernels = table.kernels();
+                if i == j {
+                    digit.copy_from_slice(coefficients);
+                } else {
+                    kernels.reduce(digit, coefficients);
                 }
+                let modulus = kernels.modulus();
+                kernels.add_scalar_assign(digit, modulus.neg(modulus.reduce(self.halves[j])));
+                table.forward(digit);
             }
-        }
+        });
         digits
     }
 }

@@ -220,12 +220,12 @@ impl Evaluator {
                 })
                 .collect();
             let kernels = self.extended_table(i, primes).kernels();
-            for (group, sum) in diagonals.groups.iter().zip(sums) {
+            diagonals.groups.par_iter().zip(sums).for_each(|(group, sum)| {
                 let weights: Vec<&[u64]> =
                     group.diagonals.iter().map(|(_, rows)| &rows[i * degree..(i + 1) * degree]).collect();
                 let inputs: Vec<[&[u64]; 2]> = group.diagonals.iter().map(|(baby, _)| rotated[*baby]).collect();
                 kernels.inner_products(super::extended::pair(sum), &weights, &inputs);
-            }
+            });
             Ok(())
         })?;
         self.add_giants(sums, &giants, cancellation)
@@ -236,11 +236,12 @@ impl Evaluator {
         let degree = self.context.degree();
         let digits = digits.map(|digits| digits.modulo(i, self.extended_table(i, x.primes())));
         let mut rotated = Residues::stale(babies.len() * 2 * degree);
-        let mut scratch = Residues::stale(2 * degree);
-        for (out, key) in rotated.chunks_exact_mut(2 * degree).zip(babies) {
-            match (key, &digits) {
+        let outputs = rotated.par_chunks_exact_mut(2 * degree).zip(babies);
+        outputs.for_each_init(
+            || Residues::stale(2 * degree),
+            |scratch, (out, key)| match (key, &digits) {
                 (Some(rotation), Some(digits)) => {
-                    let [first, second] = super::extended::pair(&mut scratch);
+                    let [first, second] = super::extended::pair(scratch);
                     self.inner_product(i, digits, &rotation.key, [&mut *first, &mut *second]);
                     self.add_lifted(i, first, x, 0);
                     let out = super::extended::pair(out);
@@ -253,8 +254,8 @@ impl Evaluator {
                         self.add_lifted(i, row, x, part);
                     }
                 }
-            }
-        }
+            },
+        );
         rotated
     }
 
@@ -265,27 +266,23 @@ impl Evaluator {
         giants: &[Option<&RotationKey>],
         cancellation: &Cancellation,
     ) -> Result<Extended> {
-        let mut total: Option<Extended> = None;
-        for (sum, giant) in sums.into_iter().zip(giants) {
+        let rotated = sums.into_par_iter().zip(giants).map(|(sum, giant)| {
             cancellation.check()?;
-            let rotated = match giant {
+            Ok(match giant {
                 None => sum,
                 Some(rotation) => self.rotate_extended(sum, rotation),
-            };
-            match &mut total {
-                None => total = Some(rotated),
-                Some(total) => {
-                    let primes = rotated.primes;
-                    total.par_rows().for_each(|(i, out)| {
-                        let kernels = self.extended_table(i, primes).kernels();
-                        out.into_iter().zip(rotated.rows(i)).for_each(|(out, row)| kernels.add_assign(out, row));
-                    });
-                }
-            }
-        }
-        total.ok_or_else(|| Error::InvalidArgument {
-            name: "groups",
-            reason: "a matrix needs at least one diagonal".into(),
+            })
+        });
+        let total = rotated.try_reduce_with(|mut total, rotated| {
+            let primes = rotated.primes;
+            total.par_rows().for_each(|(i, out)| {
+                let kernels = self.extended_table(i, primes).kernels();
+                out.into_iter().zip(rotated.rows(i)).for_each(|(out, row)| kernels.add_assign(out, row));
+            });
+            Ok(total)
+        });
+        total.unwrap_or_else(|| {
+            Err(Error::InvalidArgument { name: "groups", reason: "a matrix needs at least one diagonal".into() })
         })
     }
 
