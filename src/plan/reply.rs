@@ -318,7 +318,7 @@ mod tests {
             let plan = Plan::new(&normal_form, PackedOptions::default()).unwrap();
             let slots = plan.interface.slots_of(&images).unwrap();
             let last = plan.trace_slots(slots, None).pop().unwrap();
-            let answers: Vec<f64> = plan.interface.output.iter().map(|&slot| last[slot as usize]).collect();
+            let answers: Vec<f64> = plan.interface.arrangement.output.iter().map(|&slot| last[slot as usize]).collect();
             let largest = answers.iter().fold(0.0, |largest: f64, answer| largest.max(answer.abs()));
             for value in &last {
                 let near =
