@@ -84,7 +84,7 @@ class _Subject:
     def tasks(self) -> Iterator[Task]:
         for part in self.parts:
             first, images = int(part["first"] or 0), int(part["images"] or 0)
-            yield Task(part, 1 + images / 1000, partial(self.classify, first, images))
+            yield Task(part, 0.2 + images / 5000, partial(self.classify, first, images))
 
     def classify(self, first: int, count: int) -> dict[str, Value]:
         """Encrypt, evaluate and decrypt one part."""

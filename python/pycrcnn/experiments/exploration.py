@@ -59,7 +59,7 @@ class _Size:
 
 
 _FULL = _Size((*theta.DEGREES, 8192), theta.MODULI, 500, ("fashion-5layer", "mnist-cryptonets"), tuple(range(4, 29, 3)))
-_QUICK = _Size((1024, 2048), theta.MODULI[::5], 20, ("fashion-5layer",), (6, 14))
+_QUICK = _Size((1024, 2048), (theta.MODULI[0], theta.MODULI[-1]), 20, ("fashion-5layer",), (6, 14))
 _PACKED_IMAGES = 20
 
 

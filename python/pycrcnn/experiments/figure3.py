@@ -37,9 +37,10 @@ class _Size:
     images: int
     trainings: int
     encrypted: int
+    parameters: tuple[theta.Theta, ...] = theta.FOUR
 
 
-_FULL, _QUICK = _Size(10_000, TRAININGS, 2), _Size(200, 1, 1)
+_FULL, _QUICK = _Size(10_000, TRAININGS, 2), _Size(200, 1, 1, (theta.FOUR[0], theta.FOUR[-1]))
 
 
 def run(options: Options) -> Path:
@@ -63,7 +64,7 @@ def _tasks(size: _Size, options: Options) -> Iterator[Task]:
                 seconds = 2 + (subject.networks.seconds(network, training) if kind == "plain" else 0)
                 work = partial(subject.clear, network, training, kind)
                 yield Task({**key, "kind": kind, "m": None, "p": None}, seconds, work)
-            for parameters in theta.FOUR:
+            for parameters in size.parameters:
                 yield Task(
                     {**key, "kind": "encoded", "m": parameters.m, "p": parameters.p},
                     size.images / 500 + 3 * size.encrypted,
@@ -133,7 +134,7 @@ def _trainings(results: Results, network: str, size: _Size) -> list[int]:
     """The trainings of which every result is there."""
     rows = results.where(network=network, images=size.images)
     counts = Counter(int(row["training"] or 0) for row in rows)
-    return sorted(training for training, count in counts.items() if count == 2 + len(theta.FOUR))
+    return sorted(training for training, count in counts.items() if count == 2 + len(size.parameters))
 
 
 def _bars(results: Results, network: str, size: _Size) -> list[_Bar]:
@@ -142,7 +143,7 @@ def _bars(results: Results, network: str, size: _Size) -> list[_Bar]:
         return []
     bars = []
     cases: list[tuple[str, theta.Theta | None]] = [("plain", None), ("approximated", None)]
-    for kind, chosen in [*cases, *(("encoded", parameters) for parameters in theta.FOUR)]:
+    for kind, chosen in [*cases, *(("encoded", parameters) for parameters in size.parameters)]:
         m, p = (None, None) if chosen is None else (chosen.m, chosen.p)
         found = results.where(network=network, images=size.images, kind=kind, m=m, p=p)
         rows = [row for row in found if row["training"] in trainings]

@@ -41,9 +41,10 @@ class _Size:
     training: int
     test: int
     encrypted: int
+    parameters: tuple[theta.Theta, ...] = theta.FOUR
 
 
-_FULL, _QUICK = _Size(5000, 5000, 2), _Size(300, 200, 1)
+_FULL, _QUICK = _Size(5000, 5000, 2), _Size(300, 200, 1, (theta.FOUR[0], theta.FOUR[-1]))
 
 _Array = NDArray[np.float64]
 
@@ -64,7 +65,7 @@ def _tasks(size: _Size, options: Options) -> Iterator[Task]:
     key: dict[str, Value] = {"training_images": size.training, "test_images": size.test}
     for kind in ("plain", "approximated"):
         yield Task({**key, "features": kind, "m": None, "p": None}, 20, partial(subject.clear, kind))
-    for parameters in theta.FOUR:
+    for parameters in size.parameters:
         yield Task(
             {**key, "features": "encoded", "m": parameters.m, "p": parameters.p},
             60,

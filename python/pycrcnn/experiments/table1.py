@@ -114,7 +114,7 @@ def run(options: Options) -> Path:
     repeats = _QUICK_REPEATS if options.quick else _REPEATS
     cases = list(_cases(options.quick))
     results = Results(options.out / f"{_NAME}.csv", _KEYS, (*_VALUES, *CIRCUMSTANCES))
-    tasks = (Task(case.key(repeats), 5 + 3 * repeats, partial(_measure, case, repeats)) for case in cases)
+    tasks = (Task(case.key(repeats), 4 + repeats, partial(_measure, case, repeats)) for case in cases)
     complete(_NAME, results, tasks, replace(options, threads=1))
     figure = options.out / f"{_NAME}.png"
     rows = [row for case in cases for row in results.where(**case.key(repeats))]

@@ -42,7 +42,7 @@ class Theta:
         Examples
         --------
         >>> Theta(2048, 712).label, Theta(4096, 150_000_000).label
-        ('m = 2048\\np = 712', 'm = 4096\\np = 1.5e8')
+        ('m = 2048\np = 712', 'm = 4096\np = 1.5e8')
         """
         p = str(self.p) if self.p < 100_000 else f"{self.p:.2g}".replace("e+0", "e")
         return f"m = {self.m}\np = {p}"
