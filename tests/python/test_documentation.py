@@ -69,6 +69,13 @@ def test_the_names_on_a_page_exist(page: Path) -> None:
             resolve(name)
 
 
+def test_every_extra_is_on_the_first_page() -> None:
+    text = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]\n")[1].split("\n\n")[0]
+    extras = set(re.findall(r"^(\w+) =", text, re.MULTILINE))
+    listed = [row[0] for row in rows(DOCS / "guides" / "start.md", "Install")]
+    assert set(re.findall(r"`(\w+)`", " ".join(listed))) == extras
+
+
 def test_every_row_of_the_migration_tables_names_something_of_ours() -> None:
     page = DOCS / "guides" / "migration.md"
     for library in ("TenSEAL", "Concrete ML", "Orion"):
