@@ -90,6 +90,7 @@ def approximate(
     activation: Literal["square", "polynomial"] = "square",
     degree: int = 2,
     calibration: ArrayLike | None = None,
+    gradual: bool = False,
 ) -> Approximation:
     """Replace activations by squares or polynomials, and max pooling by average pooling.
 
@@ -108,6 +109,9 @@ def approximate(
         Of the polynomials, 1 to 15; degree d takes ceil(log2 d) squares one after the other.
     calibration : array_like, shape [n, *input_shape], optional
         Examples, as the network takes them; polynomials need them.
+    gradual : bool
+        Put `pycrcnn.nn.Blend` in the place of each layer, which begins as what stood there: `pycrcnn.train.fit` leads
+        it to the replacement little by little, which the weights follow more easily than a sudden change.
 
     Returns
     -------
@@ -145,7 +149,9 @@ def approximate(
     seen: dict[Any, _Values] = {}
     if calibration is not None:
         seen = _observed(graph, activations, real_array("calibration", calibration), torch)
-    changes = tuple(_replaced(place, graph, activation, degree, seen.get(place.node), torch) for place in places)
+    changes = tuple(
+        _replaced(place, graph, activation, degree, seen.get(place.node), gradual, torch) for place in places
+    )
     graph.graph.lint()
     graph.recompile()
     return Approximation(_as_given(model, graph, places), changes)
@@ -247,9 +253,11 @@ def _observed(graph: Any, places: list[_Place], images: NDArray[np.float64], tor
     return {node: _Values(np.concatenate(samples[node]), *map(float, ranges[node])) for node in wanted}
 
 
-def _replaced(place: _Place, graph: Any, activation: str, degree: int, seen: _Values | None, torch: Any) -> Change:
+def _replaced(
+    place: _Place, graph: Any, activation: str, degree: int, seen: _Values | None, gradual: bool, torch: Any
+) -> Change:
     """Put the replacement into the graph, and say what was done."""
-    from pycrcnn.nn import Polynomial, Square
+    from pycrcnn.nn import Blend, Polynomial, Square
 
     if place.pools:
         module, description = _average_pool(place, torch), "average pooling"
@@ -260,7 +268,7 @@ def _replaced(place: _Place, graph: Any, activation: str, degree: int, seen: _Va
         coefficients = _fitted(place, seen, degree, torch)
         module, description = Polynomial(coefficients.tolist(), trainable=True), f"polynomial of degree {degree}"
     name = place.name if place.module is not None and _once(place, graph) else _free(place.node.name, graph)
-    graph.add_submodule(name, module)
+    graph.add_submodule(name, Blend(place.function(), module) if gradual else module)
     with graph.graph.inserting_before(place.node):
         new = graph.graph.call_module(name, (place.node.all_input_nodes[0],))
     place.node.replace_all_uses_with(new)

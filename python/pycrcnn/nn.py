@@ -6,17 +6,17 @@ Examples
 --------
 >>> import pycrcnn.nn
 >>> sorted(pycrcnn.nn.__all__)
-['Polynomial', 'Square']
+['Blend', 'Polynomial', 'Recurrent', 'Square']
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pycrcnn.errors import InvalidValueError, MissingPackageError
 
-__all__ = ["Polynomial", "Square"]  # noqa: F822 - made when they are asked for
+__all__ = ["Blend", "Polynomial", "Recurrent", "Square"]  # noqa: F822 - made when they are asked for
 
 
 def __getattr__(name: str) -> Any:
@@ -71,6 +71,66 @@ def _classes() -> dict[str, Any]:
             """The coefficients, for the module's repr."""
             return f"{self.coefficients.tolist()}"
 
-    for cls in (Square, Polynomial):
-        cls.__qualname__ = cls.__name__
-    return {"Square": Square, "Polynomial": Polynomial}
+    class Recurrent(torch.nn.Module):  # type: ignore[misc]
+        """A recurrent layer with a polynomial cell: h_t = f(W x_t + b + U h_{t-1}), with h_0 = 0.
+
+        Every step takes two levels of the ciphertexts if f is of degree 2: a few steps, each of several rows of an
+        image, are within reach.
+
+        Parameters
+        ----------
+        inputs, hidden : int
+            Values of a step, and of the state.
+        coefficients : sequence of float
+            Of f, as `Polynomial` has them.
+        trainable : bool
+            Whether they are trained with the network.
+        """
+
+        def __init__(
+            self, inputs: int, hidden: int, coefficients: Sequence[float] = (0.0, 0.5, 0.25), trainable: bool = True
+        ) -> None:
+            super().__init__()
+            self.input = torch.nn.Linear(inputs, hidden)
+            self.recurrent = torch.nn.Linear(hidden, hidden, bias=False)
+            self.activation = Polynomial(coefficients, trainable)
+
+        def forward(self, x: Any) -> Any:
+            """The last state ``[n, hidden]`` for values ``[n, steps, inputs]``."""
+            state = self.activation(self.input(x[:, 0]))
+            for step in range(1, x.shape[1]):
+                state = self.activation(self.input(x[:, step]) + self.recurrent(state))
+            return state
+
+    class Blend(torch.nn.Module):  # type: ignore[misc]
+        """A layer on its way to its replacement: `pycrcnn.train.fit` moves it there, and leaves the replacement.
+
+        Parameters
+        ----------
+        original : callable
+            What stood there.
+        replacement : torch.nn.Module
+            What will.
+        """
+
+        def __init__(self, original: Callable[[Any], Any], replacement: Any) -> None:
+            super().__init__()
+            self.original = original
+            self.replacement = replacement
+            self.share = 0.0
+
+        def forward(self, x: Any) -> Any:
+            """The mean of both, weighted by `share`, which goes from 0 (the original) to 1."""
+            if self.share >= 1:
+                return self.replacement(x)
+            original = self.original(x.clone())  # which may work in place
+            return original if self.share <= 0 else torch.lerp(original, self.replacement(x), self.share)
+
+        def extra_repr(self) -> str:
+            """The share, for the module's repr."""
+            return f"share={self.share:.3g}"
+
+    classes = {cls.__name__: cls for cls in (Square, Polynomial, Recurrent, Blend)}
+    for name, cls in classes.items():
+        cls.__qualname__ = name
+    return classes

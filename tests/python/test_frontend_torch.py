@@ -408,7 +408,7 @@ class Block(nn.Module):
         (forward(lambda m, x: x**1e9), "degree 1000000000"),
         (forward(lambda m, x: x.view(1, -1)), "first axis stays the batch"),
         (forward(lambda m, x: x.reshape(x.size(0) * 2, -1)), "batch size"),
-        (forward(lambda m, x: x[:, 0]), "takes a part of a tensor"),
+        (forward(lambda m, x: x[0]), "takes the part 0 of a tensor"),
         (forward(lambda m, x: F.linear(x, x)), "weight depends on the input"),
         (forward(lambda m, x: x.argmax(1, wrong=1)), "argmax with these arguments.*wrong"),
         (forward(lambda m, x: torch.cat([x, x])), "cat"),

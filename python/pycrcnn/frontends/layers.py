@@ -17,6 +17,7 @@ from pycrcnn.frontends.advice import unsupported, unsupported_before_the_end
 from pycrcnn.frontends.fields import Fields, whole_number
 from pycrcnn.frontends.head import HEADS, ClientLayer, client_head
 from pycrcnn.frontends.pooling import adaptive_average, average
+from pycrcnn.frontends.recurrent import sliced, unrolled
 
 __all__ = ["fields_of", "native_network"]
 
@@ -83,6 +84,11 @@ def _operations(layers: Sequence[tuple[str, Mapping[str, Any]]], shape: Shape, d
         if layer["type"] == "residual":
             operation, shape = _residual(layer, name, shape, depth + 1)
             operations.append((name, operation))
+            continue
+        if layer["type"] == "recurrent":
+            steps = [(f"{name} {inner['type']}", inner) for inner in unrolled(Fields(layer, name), shape)]
+            unfolded, shape = _operations(steps, shape, depth)
+            operations += unfolded
             continue
         for operation in _of_layer(layer, name, shape):
             operations.append((name, operation))
@@ -256,5 +262,7 @@ _KINDS = {
     "identity": _Kind(lambda _, __: []),
     "square": _Kind(lambda _, __: [[0.0, 0.0, 1.0]]),
     "polynomial": _Kind(_polynomial, ("coefficients",)),
+    "slice": _Kind(sliced, ("axis",), ("start", "stop", "step")),
     "residual": _Kind(lambda _, __: [], ("body",), ("shortcut",)),
+    "recurrent": _Kind(lambda _, __: [], ("weight", "recurrent"), ("bias", "coefficients")),
 }

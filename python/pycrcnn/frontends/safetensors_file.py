@@ -34,6 +34,7 @@ _ARRAYS = {
     "mean": "running_mean",
     "variance": "running_var",
     "coefficients": "coefficients",
+    "recurrent": "recurrent",
 }
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 

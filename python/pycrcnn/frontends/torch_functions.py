@@ -260,9 +260,39 @@ def _size(x: Value, dim: int | None = None) -> Any:
 
 @_named("getitem")
 def _item(x: Any, index: Any) -> Any:
-    if isinstance(x, Value):
-        raise x.graph.refuse("it takes a part of a tensor", "replace it by a fixed reshape or a convolution")
-    return x[index]
+    return _part(x, index) if isinstance(x, Value) else x[index]
+
+
+def _part(x: Value, index: Any) -> Value:
+    """Whole numbers and slices of any axes but the batch's, as NumPy has them."""
+    indices = list(index) if isinstance(index, tuple) else [index]
+    shape, places = x.shape, [place for place, each in enumerate(indices) if each is Ellipsis]
+    if places:
+        indices[places[0] : places[0] + 1] = [slice(None)] * (len(shape) + 2 - len(indices))
+    plain = all(isinstance(each, int | slice) and not isinstance(each, bool) for each in indices)
+    if not plain or indices[:1] != [slice(None)] or len(indices) > len(shape) + 1:
+        raise x.graph.refuse(f"it takes the part {index} of a tensor", "keep the batch, and take numbers and slices")
+    kept: list[int] = []
+    for axis, length in enumerate(shape):
+        each = indices[axis + 1] if axis + 1 < len(indices) else slice(None)
+        positions = range(length)[each] if isinstance(each, slice) else range(length)[each : each + 1 or None]
+        if not positions or positions.step < 0:
+            raise x.graph.refuse(f"it takes the part {index} of a tensor", "take at least one value, in order")
+        if isinstance(each, slice):
+            kept.append(len(positions))
+        if positions != range(length):
+            x = x.then("slice", axis=axis, start=positions[0], stop=positions[-1] + 1, step=positions.step)
+    return x if len(kept) == len(shape) else x.then("reshape", shape=tuple(kept))
+
+
+@_named("select")
+def _select(x: Value, dim: int, index: int) -> Value:
+    return _part(x, (*[slice(None)] * (1 + _axis(x, dim, "select") % len(x.shape)), index))
+
+
+@_named("narrow")
+def _narrow(x: Value, dim: int, start: int, length: int) -> Value:
+    return _part(x, (*[slice(None)] * (1 + _axis(x, dim, "narrow") % len(x.shape)), slice(start, start + length)))
 
 
 @_named("dim")
@@ -291,6 +321,14 @@ def _reshape(x: Value, *shape: Any) -> Value:
     if not keeps or not all(isinstance(length, int) for length in target[1:]):
         raise x.graph.refuse(f"it reshapes to {list(target)}", _KEEP_BATCH)
     return x.then("flatten") if target[1:] == (-1,) else x.then("reshape", shape=target[1:])
+
+
+@_named("unflatten")
+def _unflatten(x: Value, dim: int, sizes: Sequence[int]) -> Value:
+    shape = list(x.shape)
+    axis = _axis(x, dim, "unflatten") % len(shape)
+    shape[axis : axis + 1] = sizes
+    return x.then("reshape", shape=tuple(shape))
 
 
 @_named("squeeze")

@@ -12,6 +12,7 @@ from typing import Any
 
 from pycrcnn.errors import PyCrCNNError, UnsupportedError
 from pycrcnn.frontends.advice import unsupported
+from pycrcnn.frontends.fields import real_array
 from pycrcnn.frontends.graph import Graph, Value
 from pycrcnn.frontends.torch_functions import BATCH, FUNCTIONS, Sizes, hyperparameters
 from pycrcnn.models import Layer
@@ -232,6 +233,22 @@ def _constant_pad(x: Value, module: Any) -> Any:
     return FUNCTIONS["pad"](x, module.padding, value=getattr(module, "value", 0.0))
 
 
+def _recurrent(x: Value, module: Any) -> Value:
+    tensors = {
+        "weight": module.input.weight,
+        "recurrent": module.recurrent.weight,
+        "bias": module.input.bias,
+        "coefficients": module.activation.coefficients,
+    }
+    return x.then("recurrent", **{name: real_array(f"layer {x.graph.place}", each) for name, each in tensors.items()})
+
+
+def _blend(x: Value, module: Any) -> Value:
+    raise x.graph.refuse(
+        f"it is replaced by {module.share:.0%} only", "train the network by pycrcnn.train.fit, which finishes that"
+    )
+
+
 def _max_pool(x: Value, module: Any) -> Value:
     if (module.padding, module.dilation, module.ceil_mode) not in ((0, 1, False), ((0, 0), (1, 1), False)):
         raise x.graph.refuse("it pads, dilates or rounds up", "replace it by average pooling, and retrain")
@@ -248,6 +265,7 @@ _CONVERSIONS: dict[str, Callable[[Value, Any], Any]] = {
     "AdaptiveAvgPool1d": _by_function("adaptive_avg_pool1d", "output_size"),
     "AdaptiveAvgPool2d": _by_function("adaptive_avg_pool2d", "output_size"),
     "Flatten": _by_function("flatten", "start_dim end_dim"),
+    "Unflatten": lambda x, module: FUNCTIONS["unflatten"](x, module.dim, module.unflattened_size),
     "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d": _constant_pad,
     "Identity Dropout Dropout1d Dropout2d AlphaDropout FeatureAlphaDropout": _same,
     "Softmax": _by_function("softmax", "dim"),
@@ -258,4 +276,7 @@ _CONVERSIONS: dict[str, Callable[[Value, Any], Any]] = {
 _MODULES = {f"torch.nn.{name}": convert for names, convert in _CONVERSIONS.items() for name in names.split()}
 _MODULES["pycrcnn.nn.Square"] = lambda x, _: x.power(2)
 _MODULES["pycrcnn.nn.Polynomial"] = lambda x, module: FUNCTIONS["polynomial"](x, module.coefficients)
+_MODULES["pycrcnn.nn.Blend"] = _blend
+_MODULES["pycrcnn.nn.Recurrent"] = _recurrent
+#: Of plain networks.
 _PLAIN = {"torch.nn.ReLU": lambda x, _: x.then("relu"), "torch.nn.MaxPool2d": _max_pool}

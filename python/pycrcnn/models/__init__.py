@@ -53,6 +53,9 @@ class Layer(TypedDict, total=False):
     pad                            padding: zeros, as a number or a pair (before, after) for each of the last axes
     square                         none
     polynomial                     coefficients, from the constant upwards
+    slice                          axis, (start = 0, stop = the end, step = 1): a part of the values along one axis
+    recurrent                      weight [hidden, inputs], recurrent [hidden, hidden], (bias [hidden], coefficients =
+                                   (0, 0, 1)) on values [steps, inputs]: the last state of h_t = f(W x_t + b + U h_t-1)
     residual                       body, (shortcut = the input): lists of layers whose outputs are added
     identity, dropout              none, (p)
     softmax, log_softmax, argmax   (axis = -1; argmax: keepdims = False); the last layers only: the client computes them
@@ -76,6 +79,10 @@ class Layer(TypedDict, total=False):
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
     epsilon: float
+    recurrent: NDArray[np.float64]
+    start: int
+    stop: int
+    step: int
     shape: Sequence[int]
     coefficients: Sequence[float]
     body: Sequence[Layer]

@@ -7,18 +7,19 @@ with the package, the paper's two (Disabato et al. 2020, section V) before and a
 
 Importing this does not import torch; calling does: ``pip install 'pycrcnn[train]'``.
 
-========== ==================================================
-file       what it does
-========== ==================================================
-`options`  what can be chosen
-`history`  what is returned: loss and accuracy of every epoch
-`fitting`  the loop
-`batches`  images in random order, shifted and mirrored
-`penalty`  the price of values outside the calm range
-`grid`     weights with few binary digits
-`networks` the architectures that come with the package
-`recipes`  how each is made
-========== ==================================================
+============= ==================================================
+file          what it does
+============= ==================================================
+`options`     what can be chosen
+`history`     what is returned: loss and accuracy of every epoch
+`fitting`     the loop
+`batches`     images in random order, shifted and mirrored
+`penalty`     the price of values outside the calm range
+`replacement` layers that are replaced little by little
+`grid`        weights with few binary digits
+`networks`    the architectures that come with the package
+`recipes`     how each is made
+============= ==================================================
 
 Examples
 --------

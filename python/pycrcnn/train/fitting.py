@@ -20,6 +20,7 @@ from pycrcnn.train.grid import on_grid
 from pycrcnn.train.history import Epoch, History
 from pycrcnn.train.options import Options
 from pycrcnn.train.penalty import RangePenalty
+from pycrcnn.train.replacement import Replacement
 
 __all__ = ["accuracy", "fit"]
 
@@ -48,7 +49,8 @@ def fit(
     Parameters
     ----------
     network : torch.nn.Module
-        It is trained in place, and left in evaluation mode. It gives one logit a class.
+        It is trained in place, and left in evaluation mode. It gives one logit a class. Every `pycrcnn.nn.Blend` in it
+        (:func:`pycrcnn.approximate` with ``gradual=True``) is replaced by what it leads to.
     images : array_like, shape [n, *input_shape]
         As the network takes them (`pycrcnn.models.Model.normalise`).
     labels : array_like of int, shape [n]
@@ -83,6 +85,7 @@ def fit(
     per_epoch = -(-len(x) // options.batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = _Rate(optimizer, options, options.epochs * per_epoch)
+    replacement = Replacement(network, round(options.replacement * options.epochs * per_epoch))
     epochs: list[Epoch] = []
     with (
         torch.random.fork_rng(devices=[]),
@@ -95,6 +98,7 @@ def fit(
             started, total, right = time.monotonic(), 0.0, 0
             network.train()
             for batch, wanted in batches(x, y, options, generator):
+                replacement.step()
                 logits = network(batch)
                 loss = _loss(logits, wanted, batch, teacher, options)
                 optimizer.zero_grad()
@@ -111,6 +115,8 @@ def fit(
                     f"training diverged in epoch {epoch}: lower learning_rate or gradient_norm, raise range_penalty or "
                     "warmup, or put batch normalisation before the activations"
                 )
+            if epoch == options.epochs:
+                replacement.finish()
             network.eval()
             after = None if tested is None else _accuracy(network, *tested)
             penalty.take()

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from torch import nn
 
-from pycrcnn.nn import Square
+from pycrcnn.nn import Polynomial, Recurrent, Square
 
-__all__ = ["cryptonets", "five_layer", "lenet_1", "lenet_5", "six_layer", "three_convolutions"]
+__all__ = [
+    "cryptonets",
+    "five_layer",
+    "lenet_1",
+    "lenet_5",
+    "recurrent",
+    "six_layer",
+    "three_convolutions",
+    "two_convolutions",
+]
 
 
 def five_layer() -> nn.Sequential:
@@ -88,4 +97,35 @@ def three_convolutions() -> nn.Sequential:
         Square(),
         nn.Flatten(),
         nn.Linear(512, 10),
+    )
+
+
+def two_convolutions() -> nn.Sequential:
+    """A network designed for encryption: strides in place of pooling, two learnt polynomials, one matrix behind them.
+
+    Wide rather than deep: a channel more costs diagonals, an activation more costs two levels and with them larger
+    rings and keys. All values of the first convolution fit the slots of one ciphertext of N = 8192.
+    """
+    return nn.Sequential(
+        nn.Conv2d(1, 16, kernel_size=5, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        Polynomial((0.0, 0.5, 0.25), trainable=True),
+        nn.Conv2d(16, 64, kernel_size=5, stride=2, padding=1),
+        nn.BatchNorm2d(64),
+        Polynomial((0.0, 0.5, 0.25), trainable=True),
+        nn.Flatten(),
+        nn.Linear(2304, 10),
+    )
+
+
+def recurrent() -> nn.Sequential:
+    """Rows of an image of 30 x 28 as time steps, six a step, and a polynomial cell.
+
+    Five steps are what the levels of N = 16384 allow; the paper leaves recurrent networks to future work.
+    """
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Unflatten(1, (5, 168)),
+        Recurrent(168, 32),
+        nn.Linear(32, 10),
     )

@@ -17,6 +17,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "gradient_norm": (1e-12, math.inf),
     "label_smoothing": (0.0, 1.0),
     "range_penalty": (0.0, math.inf),
+    "replacement": (0.0, 1.0),
     "calm_range": (0.0, math.inf),
     "distillation": (0.0, 1.0),
     "temperature": (1e-3, 1e3),
@@ -52,6 +53,9 @@ class Options:
         What is added to the loss for the squared excess of the inputs of `pycrcnn.nn.Square` and
         `pycrcnn.nn.Polynomial` over the calm range, summed over the values of an image. Squares double the digits that
         an encoding has to hold, and polynomials are fitted to a range.
+    replacement : float
+        The share of the steps over which each `pycrcnn.nn.Blend` goes from the original layer to its replacement, which
+        then stands alone; 0 to 1.
     distillation : float
         With a teacher: the part of the loss that is the divergence from its answers (Hinton et al. 2015); 0 to 1.
     temperature : float
@@ -77,6 +81,7 @@ class Options:
     flip: bool = False
     range_penalty: float = 0.01
     calm_range: float = 4.0
+    replacement: float = 0.5
     distillation: float = 0.5
     temperature: float = 2.0
     fraction_bits: int | None = None

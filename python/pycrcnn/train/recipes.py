@@ -74,11 +74,22 @@ _RECIPES = {
     "mnist-cryptonets": Recipe("mnist", networks.cryptonets, options=Options(shift=1)),
     "mnist-lenet1": Recipe("mnist", networks.lenet_1, options=Options(epochs=12, shift=1)),
     "mnist-lenet5": Recipe("mnist", networks.lenet_5, options=Options(epochs=12, shift=1)),
+    "fashion-2conv": Recipe(
+        "fashion-mnist",
+        networks.two_convolutions,
+        options=Options(epochs=40, batch=128, learning_rate=3e-3, warmup=0.1, gradient_norm=5.0, shift=1, flip=True),
+    ),
     "fashion-cifar": Recipe(
         "fashion-mnist",
         networks.three_convolutions,
         options=Options(epochs=14, range_penalty=0.08, shift=1),
         input_shape=(3, 32, 32),
+    ),
+    "mnist-recurrent": Recipe(
+        "mnist",
+        networks.recurrent,
+        options=Options(epochs=25, batch=128, learning_rate=3e-3, warmup=0.1, gradient_norm=1.0, shift=1),
+        input_shape=(1, 30, 28),
     ),
 }
 
