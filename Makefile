@@ -33,7 +33,7 @@ test-python: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch $(STAMPS)/s3
 	$(BIN)/pytest
 
 # The guides and the reference, as a site in target/docs.
-docs: $(STAMPS)/package $(STAMPS)/check
+docs: $(STAMPS)/package $(STAMPS)/check $(STAMPS)/torch
 	$(BIN)/sphinx-build -q -W -n docs target/docs
 
 clean:
