@@ -37,6 +37,16 @@ def _apply(layer: Layer, x: Array) -> Array:
             return x.reshape(len(x), -1)
         case "square":
             return x * x
+        case "polynomial":
+            return np.polynomial.Polynomial(layer["coefficients"])(x)
+        case "reshape":
+            return x.reshape(len(x), *layer["shape"])
+        case "recurrent":
+            function = np.polynomial.Polynomial(layer["coefficients"])
+            state = np.zeros((len(x), len(layer["weight"])))
+            for step in range(x.shape[1]):
+                state = function(x[:, step] @ layer["weight"].T + layer["bias"] + state @ layer["recurrent"].T)
+            return state
         case "relu":
             return np.maximum(x, 0)
         case other:

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("name", choices=_BENCHES, help="; ".join(f"{name}: {text}" for name, text in _BENCHES.items()))
     parser.add_argument(
-        "--network", default="5layer", help="5layer (default), 6layer, cryptonets, lenet1, lenet5 or cifar"
+        "--network",
+        default="5layer",
+        help="5layer (default), 6layer, cryptonets, lenet1, lenet5, cifar, 2conv or recurrent",
     )
     parser.add_argument("--scheme", choices=("ckks", "bfv"), default="ckks", help="of latency (default: ckks)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every call; 0 for all cores (default: 1)")

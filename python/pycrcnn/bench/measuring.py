@@ -17,7 +17,7 @@ from pycrcnn import _native, models
 from pycrcnn.errors import InvalidValueError
 from pycrcnn.program import EncryptedImages, EvaluationKeys, Program
 
-__all__ = ["circumstances", "network", "peak_rss_mb", "predictions", "server_rss_mb", "summary", "timed"]
+__all__ = ["circumstances", "network", "peak_rss_mb", "predictions", "server_rss_mb", "short_name", "summary", "timed"]
 
 _NETWORKS = {
     "5layer": "fashion-5layer",
@@ -26,6 +26,8 @@ _NETWORKS = {
     "lenet1": "mnist-lenet1",
     "lenet5": "mnist-lenet5",
     "cifar": "fashion-cifar",
+    "2conv": "fashion-2conv",
+    "recurrent": "mnist-recurrent",
 }
 _Result = TypeVar("_Result")
 
@@ -35,6 +37,11 @@ def network(name: str) -> models.Model:
     if name not in _NETWORKS:
         raise InvalidValueError(f"--network {name}: choose one of {', '.join(_NETWORKS)}")
     return models.load(_NETWORKS[name])
+
+
+def short_name(model: str) -> str:
+    """What benches call a shipped model."""
+    return next(short for short, name in _NETWORKS.items() if name == model)
 
 
 def timed(repeats: int, work: Callable[[], _Result]) -> tuple[list[float], _Result]:

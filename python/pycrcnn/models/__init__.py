@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn.errors import InvalidValueError, ShapeError
 
-__all__ = ["Layer", "Model", "from_torch", "load", "names", "placed", "read", "save"]
+__all__ = ["Layer", "Model", "card", "from_torch", "load", "names", "placed", "read", "save"]
 
 _DIRECTORY = Path(__file__).parent
 
@@ -204,7 +204,7 @@ def names() -> tuple[str, ...]:
     """The names that `load` knows; those that end in ``-plain`` cannot be evaluated on encrypted images.
 
     >>> names()  # doctest: +ELLIPSIS
-    ('fashion-5layer', ..., 'fashion-cifar', 'mnist-cryptonets', 'mnist-lenet1', 'mnist-lenet5')
+    ('fashion-2conv', ..., 'mnist-cryptonets', 'mnist-lenet1', 'mnist-lenet5', 'mnist-recurrent')
     """
     return tuple(sorted(path.stem for path in _DIRECTORY.glob("*.safetensors")))
 
@@ -223,5 +223,6 @@ def load(name: str) -> Model:
 
 
 # Below what they use, which they import.
+from pycrcnn.models.cards import card  # noqa: E402
 from pycrcnn.models.conversion import from_torch  # noqa: E402
 from pycrcnn.models.files import read, save  # noqa: E402

@@ -1,0 +1,74 @@
+"""Measure the networks that ship with pycrcnn, and write what model cards say of them.
+
+    python training/measure.py                     # all of them
+    python training/measure.py fashion-5layer      # one
+    python training/measure.py --write-only        # the page anew, from what was measured before
+
+Every test image goes through each network encrypted, in the batched layout (a hundred, packed, where that takes too few
+squares); one image at a time is timed in the packed one. Each figure is a bench's, and its command stands beside it on
+the page. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pycrcnn import bench, models
+from pycrcnn.bench import agreement, latency
+from pycrcnn.bench.measuring import short_name
+from pycrcnn.models import cards
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
+
+#: Networks with more squares than the batched layout takes: fewer images, one at a time.
+PACKED = {"mnist-recurrent": 100}
+
+MEASURES = {"agreement": agreement.measure, "latency": latency.measure}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [name for name in models.names() if not name.endswith("-plain")]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; default: all")
+    parser.add_argument("--bench", choices=MEASURES, help="run this one only; default: both")
+    parser.add_argument("--write-only", action="store_true", help="measure nothing, write the page")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    measured = json.loads(cards.MEASURED.read_text()) if cards.MEASURED.exists() else {}
+    for name in [] if arguments.write_only else arguments.names or names:
+        entry = measured.get(name, {})
+        if entry.get("sha256") != cards.digest(name):
+            entry = {"sha256": cards.digest(name)}
+        for measure in [arguments.bench] if arguments.bench else MEASURES:
+            entry |= _measured(name, measure)
+        measured[name] = entry | {"date": datetime.date.today().isoformat()}
+        cards.MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+        print(f"{name}: done", flush=True)
+    PAGE.write_text(cards.page())
+
+
+def _command(name: str, measure: str) -> str:
+    start = f"pycrcnn bench {measure} --network {short_name(name)}"
+    if measure == "latency":
+        return f"{start} --threads 1"
+    layout, images = ("packed", PACKED[name]) if name in PACKED else ("batched", 10_000)
+    return f"{start} --layout {layout} --images {images} --threads 2"
+
+
+def _measured(name: str, measure: str) -> dict[str, Any]:
+    command = _command(name, measure)
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    result = MEASURES[measure](parser.parse_args(shlex.split(command)[2:]))
+    return {measure: result[0] if isinstance(result, list) else result, f"{measure}_command": command}
+
+
+if __name__ == "__main__":
+    main()
