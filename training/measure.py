@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def main() -> None:
         entry = measured.get(name, {})
         if entry.get("sha256") != cards.digest(name):
             entry = {"sha256": cards.digest(name)}
+        entry["load"] = os.getloadavg()[0]
         for measure in [arguments.bench] if arguments.bench else MEASURES:
             entry |= _measured(name, measure)
         measured[name] = entry | {"date": datetime.date.today().isoformat()}

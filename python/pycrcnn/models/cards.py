@@ -20,6 +20,9 @@ __all__ = ["ABOUT", "MEASURED", "card", "digest", "page"]
 _DIRECTORY = Path(__file__).parent
 MEASURED = _DIRECTORY / "measured.json"
 
+#: Processes that ran or waited before a measurement, at the most, for a machine that has nothing else to do.
+_IDLE = 0.5
+
 #: What each is, in a sentence.
 ABOUT = {
     "fashion-2conv": "Designed for encryption: strides in place of pooling, two polynomials of degree 2 that were "
@@ -114,7 +117,8 @@ def _measured_rows(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{many['agreement_images']:,} images in {_seconds(many['seconds'])} on {many['threads']} threads, from "
             "pixels to answers: keys, encryption, evaluation, decryption",
         )
-    yield "measured on", f"{many['machine']}, {many['backend']}, {measured['date']}"
+    busy = "" if measured.get("load", 1.0) < _IDLE else ", beside other work: the times are longer than need be"
+    yield "measured on", f"{many['machine']}, {many['backend']}, {measured['date']}{busy}"
 
 
 def _parameters(figures: Mapping[str, Any]) -> str:
@@ -132,7 +136,9 @@ def _normalisation(model: Model) -> str:
 
 def _made(training: Mapping[str, Any]) -> str:
     torch = f", PyTorch {training['torch']}" if "torch" in training else ""
-    return f"`{training.get('command', 'unknown')}`{torch}"
+    # Files without a log are older than the recipes: their images were moved a whole batch at a time, if at all.
+    earlier = "" if "log" in training else "an earlier version of "
+    return f"{earlier}`{training.get('command', 'unknown')}`{torch}"
 
 
 def _described(layer: Layer) -> str:
