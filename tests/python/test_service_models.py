@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 import pycrcnn.models
+from pycrcnn import models
 from pycrcnn.cli import main
 from pycrcnn.errors import FormatError
+from pycrcnn.server.plane.compiling import _fingerprint, offers
 from service import User, service
 
 SHIPPED = Path(pycrcnn.models.__file__).parent
@@ -99,3 +103,19 @@ def test_a_directory_that_holds_something_else_is_named(tmp_path: Path, document
     (tmp_path / "models" / "x" / "model.json").write_text(document)
     with pytest.raises(FormatError, match="model"):
         service(tmp_path / "models", tmp_path / "state")
+
+
+def test_what_was_compiled_before_is_known_by_every_number() -> None:
+    """A recurrent layer has more arrays than one, and long ones."""
+    model = models.load("mnist-recurrent")
+    offer = next(iter(offers(model)))
+    known = _fingerprint(model, offer, None, 1.0)
+    assert known == _fingerprint(models.load("mnist-recurrent"), offer, None, 1.0)
+    for index, layer in enumerate(model.layers):
+        for name, array in layer.items():
+            if isinstance(array, np.ndarray):
+                changed = array.copy()
+                changed.flat[array.size // 2] += 1e-9
+                layers = list(model.layers)
+                layers[index] = cast(models.Layer, {**layer, name: changed})
+                assert _fingerprint(replace(model, layers=tuple(layers)), offer, None, 1.0) != known, name

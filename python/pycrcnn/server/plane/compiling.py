@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,14 +69,24 @@ def _examples(model: Model) -> NDArray[np.float64] | None:
 
 def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None, flooding: float) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    arrays = [layer[name] for layer in model.layers for name in ("weight", "bias") if name in layer]
-    shapes = [str({k: v for k, v in layer.items() if k not in ("weight", "bias")}) for layer in model.layers]
     version = importlib.metadata.version("pycrcnn")
-    which = [version, model.name, shapes, offer.layout, offer.last_layer, examples is None, flooding]
-    digest.update(json.dumps(which).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
+    _add(digest, [version, model.name, offer.layout, offer.last_layer, examples is None, flooding, model.layers])
     return digest.hexdigest()
+
+
+def _add(digest: hashlib.blake2b, value: object) -> None:
+    """Add a value to a digest with all that it holds, and where each part ends."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif isinstance(value, Mapping):
+        _add(digest, list(value.items()))
+    elif isinstance(value, list | tuple):
+        digest.update(f"[{len(value)}]".encode())
+        for part in value:
+            _add(digest, part)
+    else:
+        digest.update(f"{value!r};".encode())
 
 
 def compiled(model: Model, offer: Offer, directory: Path, flooding: float, threads: int = 0) -> Shelved | None:
