@@ -406,7 +406,9 @@ mod tests {
         let split = &chain.passages[0].split;
         assert!(split.babies().len() + 3 * split.giants() <= 8);
         let (milliseconds, key_rows) = total(&chain);
-        assert!(milliseconds < 3.0 && key_rows < 250, "{milliseconds} {key_rows}");
+        // Some of it is for folding all the way around, which leaves no partial sums beside the answers.
+        assert!(milliseconds < 3.1 && key_rows < 250, "{milliseconds} {key_rows}");
+        assert!(chain.passages[1].output.clean);
     }
 
     #[test]
