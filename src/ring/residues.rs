@@ -28,8 +28,8 @@ const RECYCLED_LEN: usize = 512;
 /// Shorter buffers are left to the system allocator.
 const LARGE_LEN: usize = 4096;
 
-/// How many residues are kept in free buffers at most (512 MiB).
-const KEPT: usize = 64 << 20;
+/// How many residues are kept in free buffers at most (1 GiB): what is beyond is mapped and cleared again at each run.
+const KEPT: usize = 128 << 20;
 
 /// Free buffers by length, and where the next large one comes from.
 struct Pool {
