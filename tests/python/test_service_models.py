@@ -12,11 +12,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+import pycrcnn
 import pycrcnn.models
 from pycrcnn import models
 from pycrcnn.cli import main
-from pycrcnn.errors import FormatError
+from pycrcnn.errors import FormatError, InvalidValueError
 from pycrcnn.server.plane.compiling import _fingerprint, offers
+from pycrcnn.server.plane.published import publish
 from service import User, service
 
 SHIPPED = Path(pycrcnn.models.__file__).parent
@@ -103,6 +105,16 @@ def test_a_directory_that_holds_something_else_is_named(tmp_path: Path, document
     (tmp_path / "models" / "x" / "model.json").write_text(document)
     with pytest.raises(FormatError, match="model"):
         service(tmp_path / "models", tmp_path / "state")
+
+
+def test_programs_without_right_answers_are_not_published(tmp_path: Path) -> None:
+    model = models.load("fashion-5layer")
+    parameters = pycrcnn.FractionalParameters(m=2048, p=32)
+    program = pycrcnn.compile(model, layout="per-value", parameters=parameters)
+    assert program.error == float("inf")
+    with pytest.raises(InvalidValueError, match="outgrow the plaintext modulus"):
+        publish(tmp_path / "models", "small", [(program, 5)])
+    assert not (tmp_path / "models").exists()
 
 
 def test_what_was_compiled_before_is_known_by_every_number() -> None:

@@ -11,6 +11,7 @@ A ``.program`` file alone, of :meth:`pycrcnn.Program.save`, is a model of one pr
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -67,9 +68,20 @@ def publish(
     -------
     Path
         The model's own directory.
+
+    Raises
+    ------
+    InvalidValueError
+        No program, a name that cannot stand in a URL, or a program whose answers are not to be trusted.
     """
     if not programs:
         raise InvalidValueError("programs: at least one is needed")
+    for program, last_layer in programs:
+        if not math.isfinite(program.error):
+            raise InvalidValueError(
+                f"the {program.layout} program up to layer {last_layer}: the digits of its answers outgrow the "
+                "plaintext modulus; compile it with a larger p or fewer layers"
+            )
     target = Path(directory) / _checked_name(name)
     target.mkdir(parents=True, exist_ok=True)
     listed = []
