@@ -129,7 +129,7 @@ def _ckks(network: str, layout: _Layout, precision: int, threads: int) -> dict[s
     calibration = model.normalise(examples[:500])
     try:
         program = pycrcnn.compile(model, layout=layout, precision=precision, calibration=calibration, threads=threads)
-    except UnsupportedError:  # no secure modulus has room for such scales
+    except (UnsupportedError, NoiseBudgetError):  # no secure modulus, or no integer, has room for such scales
         return {**dict.fromkeys(_CKKS_VALUES), "fits": False}
     pixels, _ = datasets.load(model.dataset, "test")
     images = model.normalise(pixels[: _PACKED_IMAGES if layout == "packed" else program.capacity])
