@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::search::Chain;
+use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
 use crate::error::{Error, Result};
 use crate::plan::NormalForm;
 use crate::plan::envelope::{Identity, ensure};
@@ -35,6 +36,17 @@ pub struct Arrangement {
     pub relinearization: Option<usize>,
     /// what tells the program from others: BLAKE2b-256 of its steps and of all that its client knows
     pub program: Identity,
+}
+
+/// What the keys of a program take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySizes {
+    /// evaluation keys
+    pub count: usize,
+    /// bytes of the key set, which holds them and the public key, as it is sent
+    pub bytes: usize,
+    /// residues of the evaluation keys, ready for use
+    pub words: usize,
 }
 
 impl Arrangement {
@@ -69,6 +81,20 @@ impl Arrangement {
     /// The level of the relinearization key, where one is needed, and the rotations with theirs.
     pub fn keys(&self) -> (Option<usize>, &BTreeMap<usize, usize>) {
         (self.relinearization, &self.rotations)
+    }
+
+    /// What these keys take.
+    pub fn key_sizes(&self) -> KeySizes {
+        let (parameters, degree) = (&self.parameters, self.parameters.degree());
+        let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
+        let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
+        let served = || self.rotations.values().copied().chain(self.relinearization);
+        let evaluation: usize = served().map(|primes| primes * (polynomial_bytes(parameters, primes) + special)).sum();
+        KeySizes {
+            count: served().count(),
+            bytes: evaluation + public_key_bytes(parameters),
+            words: served().map(|primes| primes * 2 * (primes + 1) * degree).sum(),
+        }
     }
 
     /// The slots that hold values: one to a coefficient (BFV) or to two (CKKS).

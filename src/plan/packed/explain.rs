@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
+use super::arrangement::KeySizes;
 use super::cost::Work;
 use super::plan::{Plan, Step, Tensor};
 use super::rates;
-use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
+use crate::encryption::transport::polynomial_bytes;
 use crate::error::Result;
 use crate::plan::rehearsal;
 use crate::scheme::{Context, Form};
@@ -72,15 +73,8 @@ impl Plan {
         let interface = &self.interface;
         let parameters = &interface.arrangement.parameters;
         let degree = parameters.degree();
-        let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
-        let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
-        let served: Vec<usize> =
-            interface.arrangement.rotations.values().copied().chain(interface.arrangement.relinearization).collect();
-        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
-        let key_bytes = evaluation + public_key_bytes(parameters);
-        let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();
-
+        let keys = interface.arrangement.key_sizes();
         let levels = self.levels();
         let mut steps: Vec<StepReport> = self
             .steps
@@ -90,7 +84,7 @@ impl Plan {
             .map(|((step, &l), scale)| counted(step, l, scale))
             .collect();
         let weight_words: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
-        let rates = rates::measured(parameters, key_words + weight_words)?;
+        let rates = rates::measured(parameters, keys.words + weight_words)?;
         steps.iter_mut().for_each(|step| step.seconds = step.work().seconds(rates));
         name_tensors(&self.tensors, &mut steps);
         let left = levels.last().map_or(1, |&primes| match self.steps.last() {
@@ -100,11 +94,11 @@ impl Plan {
         let context = Context::new(parameters.clone())?;
         let messages = rehearsal::receiving(&context, 1)? + rehearsal::sending(&context, Form::Ntt, [1, 2, left])?;
         Ok(Explanation {
-            keys: served.len(),
-            key_bytes,
+            keys: keys.count,
+            key_bytes: keys.bytes,
             bytes_up: bytes(parameters.data_moduli().len()),
             bytes_down: 2 * bytes(left),
-            memory: memory(key_bytes, key_words, weight_words),
+            memory: memory(keys, weight_words),
             seconds: CALL + messages + steps.iter().map(|step| step.seconds).sum::<f64>(),
             steps,
         })
@@ -113,8 +107,8 @@ impl Plan {
 
 /// Bytes that a server takes at the most. While keys are made ready, they are there as they came, as they were read (half
 /// of them), and whole; a fifth more for buffers and the plan itself.
-pub(super) fn memory(key_bytes: usize, key_words: usize, weight_words: usize) -> usize {
-    (key_bytes + 12 * key_words + 8 * weight_words) * 6 / 5 + (4 << 20)
+pub(super) fn memory(keys: KeySizes, weight_words: usize) -> usize {
+    (keys.bytes + 12 * keys.words + 8 * weight_words) * 6 / 5 + (4 << 20)
 }
 
 /// Says of each matrix how large it is, and after each affine map where values lie.

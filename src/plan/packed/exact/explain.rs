@@ -1,7 +1,7 @@
 //! What a packed BFV program will take: noise budgets, keys, bytes, seconds, memory, before anything is encrypted.
 
 use super::plan::ExactPlan;
-use crate::encryption::transport::{polynomial_bytes, public_key_bytes};
+use crate::encryption::transport::polynomial_bytes;
 use crate::error::Result;
 use crate::plan::packed::cost::{Rates, Work};
 use crate::plan::packed::explain::{StepReport, counted, memory, name_tensors};
@@ -53,23 +53,17 @@ impl ExactPlan {
         name_tensors(&self.tensors, &mut steps);
         let forecast = self.forecast();
         let (fresh, budgets) = forecast.budgets.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
-        let bits = |q: &u64| (u64::BITS - q.leading_zeros()) as usize;
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
-        let special = parameters.moduli().last().map_or(0, bits) * degree / 8;
-        let served: Vec<usize> =
-            interface.arrangement.rotations.values().copied().chain(interface.arrangement.relinearization).collect();
-        let evaluation: usize = served.iter().map(|&primes| primes * (bytes(primes) + special)).sum();
-        let key_bytes = evaluation + public_key_bytes(parameters);
-        let key_words: usize = served.iter().map(|&primes| primes * 2 * (primes + 1) * degree).sum();
+        let keys = interface.arrangement.key_sizes();
         let weights: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
         Ok(ExactExplanation {
             budgets: budgets.to_vec(),
             ends: [fresh, forecast.reply_budget],
-            keys: served.len(),
-            key_bytes,
+            keys: keys.count,
+            key_bytes: keys.bytes,
             bytes_up: count * bytes(parameters.data_moduli().len()),
             bytes_down: count * 2 * bytes(interface.reply),
-            memory: memory(key_bytes, key_words, count * weights),
+            memory: memory(keys, count * weights),
             seconds: steps.iter().map(|step| step.seconds).sum(),
             steps,
         })
