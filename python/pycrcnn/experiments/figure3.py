@@ -87,19 +87,12 @@ class _Subject:
         model = self.networks.load(network, training, "approximated")
         images = model.normalise(self.pixels)
         encoded = theta.Encoded(model, parameters, self.options.threads)
-        simulated = encoded.simulated(images)
-        sample = slice(0, self.size.encrypted)
-        decrypted, budget = encoded.encrypted(images[sample])
         approximated = self._clear(network, training, "approximated")
-        with np.errstate(invalid="ignore"):  # infinities
-            largest = float(np.abs(simulated - approximated).max())
+        simulated, compared = encoded.compared(images, self.size.encrypted, approximated)
         return {
             "accuracy": self._accuracy(simulated),
             "same_class": float((simulated.argmax(1) == approximated.argmax(1)).mean()),
-            "largest_error": largest,
-            "encrypted_images": self.size.encrypted,
-            "encrypted_equal_simulated": theta.equal(decrypted, simulated[sample]),
-            "budget_bits": budget,
+            **compared,
         }
 
     def _clear(self, network: str, training: int, kind: str) -> NDArray[np.float64]:

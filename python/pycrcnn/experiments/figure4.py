@@ -90,18 +90,8 @@ class _Subject:
         model = _features("approximated")
         images = model.normalise(self.pixels)
         encoded = theta.Encoded(model, parameters, self.threads)
-        simulated = encoded.simulated(images)
-        sample = slice(0, self.size.encrypted)
-        decrypted, budget = encoded.encrypted(images[sample])
-        with np.errstate(invalid="ignore"):  # infinities
-            largest = float(np.abs(simulated - self._clear("approximated")).max())
-        return {
-            **self._accuracies(simulated),
-            "largest_error": largest,
-            "encrypted_images": self.size.encrypted,
-            "encrypted_equal_simulated": theta.equal(decrypted, simulated[sample]),
-            "budget_bits": budget,
-        }
+        simulated, compared = encoded.compared(images, self.size.encrypted, self._clear("approximated"))
+        return {**self._accuracies(simulated), **compared}
 
     def _clear(self, kind: str) -> _Array:
         model = _features(kind)

@@ -13,6 +13,7 @@ import pycrcnn
 from pycrcnn import _native
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
 from pycrcnn.errors import NoiseBudgetError, SecurityWarning
+from pycrcnn.experiments.results import Value
 from pycrcnn.models import Model
 from pycrcnn.net_builder.encoded_net_builder import build_from_pytorch
 from pycrcnn.parameters_tester._setup import pyfhel_from
@@ -108,6 +109,30 @@ class Encoded:
             return np.asarray(decrypt_matrix(HE, values), dtype=np.float64), budget
         except NoiseBudgetError:
             return None, budget
+
+    def compared(
+        self, images: NDArray[np.float64], sample: int, expected: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], dict[str, Value]]:
+        """The simulated answers to all images, and how they compare.
+
+        Parameters
+        ----------
+        images : ndarray of float64, shape [n, *input_shape]
+        sample : int
+            How many of them, the first, are truly encrypted as well.
+        expected : ndarray of float64, shape [n, *output_shape]
+            What the answers are in clear.
+        """
+        simulated = self.simulated(images)
+        decrypted, budget = self.encrypted(images[:sample])
+        with np.errstate(invalid="ignore"):  # infinities
+            largest = float(np.abs(simulated - expected).max())
+        return simulated, {
+            "largest_error": largest,
+            "encrypted_images": sample,
+            "encrypted_equal_simulated": equal(decrypted, simulated[:sample]),
+            "budget_bits": budget,
+        }
 
 
 def equal(decrypted: NDArray[np.float64] | None, simulated: NDArray[np.float64]) -> bool:
