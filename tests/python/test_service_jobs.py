@@ -240,28 +240,66 @@ def test_clients_take_turns() -> None:
     assert queue.close(10)
 
 
+class Blocked:
+    """A queue whose only worker is busy until it is released."""
+
+    def __init__(self, **limits: int) -> None:
+        self.queue = FairQueue(workers=1, threads=1, **limits)
+        self._may = threading.Event()
+        self.blocking = self.queue.submit("blocking", lambda threads: self._may.wait(10))
+        while self.queue.depth:
+            time.sleep(0.001)
+
+    def refused(self, client: str, **options: bool) -> str:
+        """The code with which a piece of work is refused at once."""
+        with pytest.raises(Refusal) as refused:
+            self.queue.submit(client, lambda threads: client, **options)
+        assert refused.value.retry_after is not None
+        return refused.value.code
+
+    def release(self) -> None:
+        self._may.set()
+        assert self.blocking.result(10)
+
+
 def test_the_queue_is_bounded() -> None:
-    queue = FairQueue(workers=1, threads=1, limit=3, per_client=2)
-    may = threading.Event()
-    blocking = queue.submit("a", lambda threads: may.wait(10))
-    while queue.depth:
-        time.sleep(0.001)
-    for _ in range(2):
-        queue.submit("a", lambda threads: None)
-    with pytest.raises(Refusal) as refused:
-        queue.submit("a", lambda threads: None)
-    assert refused.value.code == "too-many-requests"
-    last = queue.submit("b", lambda threads: None)
-    with pytest.raises(Refusal) as refused:
-        queue.submit("c", lambda threads: None)
-    assert refused.value.code == "unavailable"
-    assert refused.value.retry_after is not None
-    assert not queue.close(0.01)
-    assert last.cancelled()
-    with pytest.raises(Refusal, match="stopped"):
-        queue.submit("a", lambda threads: None)
-    may.set()
-    assert blocking.result(10)
+    blocked = Blocked(limit=3, per_client=2)
+    waiting = [blocked.queue.submit(name, lambda threads: None) for name in ("a", "a", "b")]
+    assert blocked.refused("a") == "too-many-requests"
+    assert blocked.refused("b") == "unavailable"
+    assert not blocked.queue.close(0.01)
+    assert all(future.cancelled() for future in waiting)
+    assert blocked.refused("a") == "unavailable"
+    blocked.release()
+
+
+def test_a_full_queue_is_shared_between_clients() -> None:
+    blocked = Blocked(limit=6, per_client=6)
+    queue = blocked.queue
+    greedy = [queue.submit("greedy", lambda threads: "greedy") for _ in range(6)]
+    others = [queue.submit(name, lambda threads, name=name: name) for name in ("a", "b", "a", "b")]
+    # The newest of whoever has most make room, and are told when to come back.
+    told = [future.exception(10) for future in greedy[2:]]
+    assert [error.code for error in told if isinstance(error, Refusal)] == ["unavailable"] * 4
+    assert queue.depth == 6
+    assert [blocked.refused(name) for name in ("greedy", "a", "b")] == ["unavailable"] * 3
+    one_of_two = queue.submit("c", lambda threads: "c")
+    assert isinstance(greedy[1].exception(10), Refusal)
+    blocked.release()
+    assert [future.result(10) for future in (greedy[0], *others, one_of_two)] == ["greedy", "a", "b", "a", "b", "c"]
+    assert queue.close(10)
+
+
+def test_jobs_take_no_room_of_those_who_wait() -> None:
+    blocked = Blocked(limit=1, per_client=1)
+    jobs = [blocked.queue.submit("a", lambda threads: "job", bounded=False) for _ in range(3)]
+    waiting = blocked.queue.submit("a", lambda threads: "waiting")
+    assert blocked.refused("a") == "too-many-requests"
+    assert blocked.refused("b") == "unavailable"
+    more = blocked.queue.submit("b", lambda threads: "job", bounded=False)
+    blocked.release()
+    assert [future.result(10) for future in (*jobs, waiting, more)] == ["job"] * 3 + ["waiting", "job"]
+    assert blocked.queue.close(10)
 
 
 def test_an_only_request_has_all_cores_and_many_share_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pycrcnn.server.plane.refusals import Refusal
@@ -27,11 +27,15 @@ def cores() -> int:
 class _Task:
     work: Callable[[int], Any]
     future: Future[Any]
-    since: float = field(default_factory=time.perf_counter)
+    bounded: bool
 
 
 class FairQueue:
-    """Work of many clients: each gets its turn, however much the others have queued.
+    """Work of many clients: each gets its turn and its share of the room, however much the others have queued.
+
+    Where there is no more room, a client that has less waiting than another takes the place of that one's newest
+    (the longest queue is shortened first: Suter et al., "Buffer management schemes for supporting TCP in gigabit
+    routers with per-flow queueing", 1999).
 
     Parameters
     ----------
@@ -40,7 +44,7 @@ class FairQueue:
     threads : int
         What a piece of work is told to use; 0 for its share of the cores at that moment.
     limit, per_client : int
-        Pieces of work that may wait, of all clients and of one.
+        Pieces of bounded work that may wait, of all clients and of one.
     """
 
     def __init__(self, workers: int = 0, threads: int = 0, limit: int = 256, per_client: int = 64) -> None:
@@ -49,6 +53,7 @@ class FairQueue:
         self._limit, self._per_client = limit, per_client
         self._waiting: OrderedDict[str, deque[_Task]] = OrderedDict()
         self._count = 0
+        self._bounded: Counter[str] = Counter()
         self._running = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -85,25 +90,52 @@ class FairQueue:
         ------
         Refusal
             ``too-many-requests``: the client has too much waiting. ``unavailable``: there is too much waiting, or the
-            service is being stopped.
+            service is being stopped. The future has it too, where others need the room more.
         """
-        future: Future[_T] = Future()
+        task = _Task(work, Future(), bounded)
+        displaced: _Task | None = None
         with self._changed:
             if self._closed:
                 raise Refusal("unavailable", "the service is being stopped; come back later", 5.0)
-            own = self._waiting.get(client)
-            if bounded and own is not None and len(own) >= self._per_client:
-                raise Refusal(
-                    "too-many-requests", f"{len(own)} requests of yours are waiting already", self._patience(len(own))
-                )
-            if bounded and self._count >= self._limit:
-                raise Refusal("unavailable", f"{self._count} requests are waiting already", self._patience(self._count))
-            if own is None:
-                own = self._waiting[client] = deque()
-            own.append(_Task(work, future))
+            if bounded:
+                displaced = self._room_for(client)
+                self._bounded[client] += 1
+            self._waiting.setdefault(client, deque()).append(task)
             self._count += 1
             self._changed.notify()
-        return future
+        if displaced is not None and displaced.future.set_running_or_notify_cancel():
+            displaced.future.set_exception(self._full())
+        return task.future
+
+    def _room_for(self, client: str) -> _Task | None:
+        """Whom one more piece of work of a client takes the place of, if of anybody."""
+        own = self._bounded[client]
+        if own >= self._per_client:
+            raise Refusal("too-many-requests", f"{own} requests of yours are waiting already", self._patience(own))
+        if self._bounded.total() < self._limit:
+            return None
+        longest, most = self._bounded.most_common(1)[0]
+        if most <= own + 1:
+            raise self._full()
+        waiting = self._waiting[longest]
+        last = next(i for i in reversed(range(len(waiting))) if waiting[i].bounded)
+        displaced = waiting[last]
+        del waiting[last]
+        self._taken(longest, displaced)
+        return displaced
+
+    def _taken(self, client: str, task: _Task) -> None:
+        """Counts a piece of work that waits no longer."""
+        if not self._waiting[client]:
+            del self._waiting[client]
+        self._count -= 1
+        if task.bounded:
+            self._bounded[client] -= 1
+            if not self._bounded[client]:
+                del self._bounded[client]
+
+    def _full(self) -> Refusal:
+        return Refusal("unavailable", f"{self._limit} requests are waiting already", self._patience(self._limit))
 
     def _patience(self, waiting: int) -> float:
         return min(600.0, max(1.0, waiting * self._recent / self.workers))
@@ -115,11 +147,10 @@ class FairQueue:
                 if self._closed:
                     return None
                 self._changed.wait()
-            client, own = self._waiting.popitem(last=False)
-            task = own.popleft()
-            if own:
-                self._waiting[client] = own
-            self._count -= 1
+            client = next(iter(self._waiting))
+            task = self._waiting[client].popleft()
+            self._waiting.move_to_end(client)
+            self._taken(client, task)
             self._running += 1
             return task
 
@@ -158,6 +189,7 @@ class FairQueue:
             self._closed = True
             dropped = [task for own in self._waiting.values() for task in own]
             self._waiting.clear()
+            self._bounded.clear()
             self._count = 0
             self._changed.notify_all()
         for task in dropped:
