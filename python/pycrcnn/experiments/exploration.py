@@ -103,7 +103,7 @@ def _bfv(network: str, parameters: theta.Theta, count: int, threads: int) -> dic
         "q_bits": program.context.modulus_bits,
         "fresh_bits": budgets[0],
         "left_bits": budgets[-1],
-        "fits": budgets[-1] > 0 and np.isfinite(program.error),
+        "fits": budgets[-1] > 0 and encoded.holds(images),
         "largest_error": largest,
         "same_class": float((simulated.argmax(1) == clear.argmax(1)).mean()),
         **_costs(program, images[:1], 1),
@@ -129,7 +129,7 @@ def _ckks(network: str, layout: _Layout, precision: int, threads: int) -> dict[s
     calibration = model.normalise(examples[:500])
     try:
         program = pycrcnn.compile(model, layout=layout, precision=precision, calibration=calibration, threads=threads)
-    except (UnsupportedError, NoiseBudgetError):  # no secure modulus, or no integer, has room for such scales
+    except UnsupportedError:  # no secure modulus, or no integer, has room for such scales
         return {**dict.fromkeys(_CKKS_VALUES), "fits": False}
     pixels, _ = datasets.load(model.dataset, "test")
     images = model.normalise(pixels[: _PACKED_IMAGES if layout == "packed" else program.capacity])

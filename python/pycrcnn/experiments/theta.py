@@ -73,6 +73,15 @@ class Encoded:
                 threads=self.threads,
             )
 
+    def holds(self, images: NDArray[np.float64]) -> bool:
+        """Whether no digit of the answers to these images outgrows p."""
+        native = cast(_native.PerValueProgram, self.program().native)
+        try:
+            native.simulate(images.reshape(-1), self.threads)
+        except NoiseBudgetError:
+            return False
+        return True
+
     def simulated(self, images: NDArray[np.float64]) -> NDArray[np.float64]:
         """What decryption would give while the noise budget lasts, computed in the plaintext ring.
 

@@ -38,13 +38,32 @@ const PRIME_BITS: u32 = 50;
 /// Bits of precision beyond those asked for, at most: they cost bytes.
 const SPARE_BITS: u32 = 2;
 
+/// Bits of precision that can be asked for: kernels take weights of up to 30 bits and a sign.
+const MOST_PRECISION: u32 = 30 - SPARE_BITS;
+
 /// Bits by which results may exceed the ranges seen in calibration.
 const HEADROOM_BITS: f64 = 2.0;
+
+fn unsupported(reason: String) -> Error {
+    Error::Unsupported { operation: "compiling for the batched layout", reason }
+}
+
+/// The refusal of a network whose integers would be too long before a modulus is.
+pub(super) fn no_integers(map: usize, maps: usize, options: BatchedOptions) -> Error {
+    unsupported(format!(
+        "at {} bits of precision the biases of affine map {} of {maps} need integers of more than 126 bits; ask for less precision or use a network with fewer activations",
+        options.precision,
+        map + 1,
+    ))
+}
 
 /// The smallest degree whose modulus has room for the network at the precision asked for.
 pub(super) fn choose(maps: &[AffineMap], ranges: &[f64], options: BatchedOptions) -> Result<Choice> {
     let squares = maps.len() - 1;
-    let unsupported = |reason| Error::Unsupported { operation: "compiling for the batched layout", reason };
+    if options.precision > MOST_PRECISION {
+        let reason = format!("{} bits; the batched layout has at most {MOST_PRECISION}", options.precision);
+        return Err(Error::InvalidArgument { name: "precision", reason });
+    }
     if ranges.iter().any(|range| !range.is_finite()) {
         let reason = "the network's values outgrow double precision; scale the images or the weights down";
         return Err(unsupported(reason.into()));

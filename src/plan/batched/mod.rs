@@ -90,7 +90,10 @@ impl BatchedProgram {
                 steps.push(Step::Square);
                 scale *= scale;
             }
-            let integers = map.quantize(choice.weight_scales[i], scale)?;
+            let integers = map.quantize(choice.weight_scales[i], scale).map_err(|error| match error {
+                Error::ScaleOutOfRange { .. } => choice::no_integers(i, maps.len(), options),
+                other => other,
+            })?;
             scale = integers.output_scale();
             steps.push(Step::Affine(scalar_affine(&integers, &context, primes)?));
             let divisions = if i == 0 { 0 } else { choice.divisions[i - 1] };

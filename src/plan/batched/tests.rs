@@ -94,6 +94,29 @@ fn residual_networks_and_quartics_give_the_clear_answers() {
 }
 
 #[test]
+fn precision_that_no_integer_has_room_for_is_out_of_reach() {
+    let mut seed = 3;
+    let map = |seed: &mut u64| Layer::affine("affine", dense(4, 4, seed));
+    let layers = vec![
+        map(&mut seed),
+        Layer::activation("square", Activation::Square),
+        map(&mut seed),
+        Layer::activation("square", Activation::Square),
+        map(&mut seed),
+    ];
+    let network = Network::new(&[4], layers).unwrap();
+    for precision in 2..32 {
+        let normal = NormalForm::new(&network, &[0.5; 4]).unwrap();
+        match BatchedProgram::compile(normal, BatchedOptions { precision, ..Default::default() }) {
+            Ok(_) => assert!(precision < 29),
+            Err(Error::InvalidArgument { name: "precision", .. }) => assert!(precision >= 29),
+            Err(Error::Unsupported { reason, .. }) => assert!(reason.contains("ask for less precision"), "{reason}"),
+            Err(other) => panic!("{precision}: {other}"),
+        }
+    }
+}
+
+#[test]
 fn values_beyond_double_precision_are_refused() {
     let network = Network::new(&[1], vec![Layer::activation("square", Activation::Square)]).unwrap();
     let error = compile(&network, &[1e200]).unwrap_err();
