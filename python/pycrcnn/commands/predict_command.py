@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pycrcnn.commands import PASSPHRASE, passphrase, read_array
 from pycrcnn.errors import InvalidValueError, MissingPackageError, ShapeError
 from pycrcnn.program.client import Keys
-from pycrcnn.service import Client, Description, Transfer
+from pycrcnn.service import Client, Description, Offer, Transfer
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="the model's name; not needed where there is one only")
     parser.add_argument(
         "--layout", choices=("packed", "batched", "per-value"), help="default: whichever answers sooner"
+    )
+    parser.add_argument(
+        "--interactive",
+        action="store_true",
+        help="ask a model that is too deep for one modulus part by part: between two parts this machine decrypts, "
+        "squares and encrypts again",
     )
     parser.add_argument(
         "--keys",
@@ -57,8 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
         named = [pair for path in arguments.images for pair in _images(path, description)]
         images = np.array([image for _, image in named])
         if arguments.keys is not None:
-            _keys(client, arguments.keys, len(images))
-        answers = client.predict(images)
+            offers = client.conversation() if arguments.interactive else (client.offer(len(images)),)
+            for offer in offers:
+                _keys(client, arguments.keys, offer)
+        answers = client.converse(images) if arguments.interactive else client.predict(images)
         for (name, _), answer in zip(named, answers, strict=True):
             print(f"{name}  {_shown(answer, description)}")
         seconds = time.perf_counter() - start
@@ -68,9 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _keys(client: Client, directory: Path, images: int) -> None:
+def _keys(client: Client, directory: Path, offer: Offer) -> None:
     """Keys from a directory, or fresh ones that are saved there."""
-    offer = client.offer(images)
     own = directory / offer.id[:16]
     if own.is_dir():
         client.use(Keys.load(client.program(offer), own, passphrase()))

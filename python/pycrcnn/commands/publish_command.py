@@ -9,7 +9,7 @@ from pycrcnn import models
 from pycrcnn.commands import read_array
 from pycrcnn.errors import InvalidValueError, MissingPackageError
 from pycrcnn.frontends import describe
-from pycrcnn.program import compile  # noqa: A004
+from pycrcnn.program import InteractiveProgram, Program, compile, compile_interactive  # noqa: A004
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-shape", help="of one image, such as 1,28,28, where the file does not say it")
     parser.add_argument("--architecture", type=Path, help="JSON file with the layers of a safetensors file")
     parser.add_argument("--layouts", default="packed,batched", help="default: packed,batched")
+    parser.add_argument(
+        "--interactive",
+        action="store_true",
+        help="cut a model that is too deep into parts; clients refresh in between (`pycrcnn predict --interactive`)",
+    )
     parser.add_argument("--features", default="", help="numbers of layers, from 0, whose outputs are offered too")
     parser.add_argument("--calibration", type=Path, help=".npy file of example images")
 
@@ -44,11 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     features = [int(index) for index in arguments.features.split(",") if index]
     if any(not 0 <= index < last for index in features):
         raise InvalidValueError(f"--features: numbers of layers from 0 to {last - 1} are needed")
-    programs = []
+    programs: list[tuple[Program | InteractiveProgram, int]] = []
     for layout in arguments.layouts.split(","):
         for index in [*features, last]:
             layers = list(described.layers[: index + 1] if index < last else described.layers)
-            programs.append((compile(layers, shape, layout=layout, calibration=calibration), index))
+            options = {"layout": layout, "calibration": calibration}
+            whole = arguments.interactive and index == last
+            programs.append(((compile_interactive if whole else compile)(layers, shape, **options), index))
     target = publish(
         arguments.models,
         arguments.name or Path(arguments.model).stem,

@@ -110,7 +110,24 @@ class InteractiveClient:
         FormatError
             A file is missing, damaged, or does not take what the one before it gives.
         """
-        return cls(_fitting([ClientProgram.load(path, threads) for path in _found(directory, "client")]))
+        client = cls(tuple(ClientProgram.load(path, threads) for path in _found(directory, "client")))
+        client.check()
+        return client
+
+    def check(self) -> None:
+        """Check that each part takes what the one before it gives.
+
+        Raises
+        ------
+        FormatError
+            It does not.
+        """
+        for number, (one, other) in enumerate(itertools.pairwise(self.stages), 1):
+            if one.output_shape != other.input_shape:
+                raise FormatError(
+                    f"stage {number} gives {list(one.output_shape)} and stage {number + 1} takes "
+                    f"{list(other.input_shape)}: they are of different programs"
+                )
 
 
 @dataclass(frozen=True)
@@ -242,7 +259,7 @@ class InteractiveProgram:
             A file is missing, damaged, or does not take what the one before it gives.
         """
         stages = [Program.load(path, threads) for path in _found(directory, "program")]
-        _fitting([stage.client for stage in stages])
+        InteractiveClient(tuple(stage.client for stage in stages)).check()
         # The error of the whole is kept with its last part.
         return cls(tuple(stages), stages[-1].error)
 
@@ -374,14 +391,3 @@ def _found(directory: str | os.PathLike[str], kind: str) -> list[Path]:
     if not found:
         raise FormatError(f"{os.fspath(directory)} has no stage-1.{kind}: it is no folder of an interactive program")
     return found
-
-
-def _fitting(stages: list[ClientProgram]) -> tuple[ClientProgram, ...]:
-    """The parts, if each takes what the one before it gives."""
-    for number, (one, other) in enumerate(itertools.pairwise(stages), 1):
-        if one.output_shape != other.input_shape:
-            raise FormatError(
-                f"stage {number} gives {list(one.output_shape)} and stage {number + 1} takes "
-                f"{list(other.input_shape)}: the files are of different programs"
-            )
-    return tuple(stages)

@@ -27,6 +27,7 @@ from pycrcnn.errors import (
 )
 from pycrcnn.program.client import ClientProgram, Keys, checked_images
 from pycrcnn.program.encrypted import Answer, EncryptedImages
+from pycrcnn.program.interactive import InteractiveClient, InteractiveKeys
 from pycrcnn.service.description import Description, Offer, read_json
 from pycrcnn.service.job import RemoteJob
 from pycrcnn.service.progress import shown
@@ -154,13 +155,21 @@ class Client:
             offer
             for offer in description.programs
             if (offer.modality == "recall" if layer is None else offer.last_layer == layer)
+            and offer.stages == 1
             and self._layout in (None, offer.layout)
         ]
         if not fitting:
             have = ", ".join(
                 f"{o.layout} {o.modality} of layers {o.first_layer} to {o.last_layer}" for o in description.programs
             )
-            raise UnsupportedError(f"the service offers no such program of {description.name}; it has: {have}")
+            raise UnsupportedError(
+                f"the service offers no such program of {description.name}; it has: {have}"
+                + (
+                    " (Client.converse plays the interactive ones)"
+                    if any(o.stages > 1 for o in description.programs)
+                    else ""
+                )
+            )
 
         def cost(offer: Offer) -> float:
             # A megabyte of transfer counts as a tenth of a second, as on the paper's connection; a key set counts once.
@@ -208,6 +217,54 @@ class Client:
         """
         return self._ask(x, layer, raw, progress)
 
+    def conversation(self) -> tuple[Offer, ...]:
+        """The parts of the interactive program that :meth:`converse` takes: as few as there are.
+
+        Raises
+        ------
+        UnsupportedError
+            The service offers none.
+        """
+        fitting = [offers for offers in self.description.conversations() if self._layout in (None, offers[0].layout)]
+        if not fitting:
+            raise UnsupportedError(f"the service offers no interactive program of {self.description.name}")
+        return min(fitting, key=len)
+
+    def converse(self, x: ArrayLike, *, progress: bool = False) -> NDArray[Any]:
+        """Answers of a model that is too deep for one modulus. Interactive: a request for each part, and between two of
+        them this client decrypts, squares and encrypts again, so that it sees values of inner layers.
+
+        Parameters
+        ----------
+        x, progress
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray, shape [n, *output_shape] or output_shape
+
+        Raises
+        ------
+        UnsupportedError
+            The service offers the model in no interactive program.
+        FormatError
+            Its parts do not fit together; or as :meth:`predict`.
+        """
+        offers = self.conversation()
+        stages = InteractiveClient(tuple(self.keys(offer).client for offer in offers))
+        keys = InteractiveKeys(tuple(self.keys(offer) for offer in offers))
+        stages.check()
+        single, images = self._images(x)
+        step = min(offer.capacity * max(1, _PART_LIMIT // max(1, offer.bytes_up)) for offer in offers)
+        answers = []
+        with shown(len(images), progress) as tell:
+            for start in range(0, len(images), step):
+                batch = images[start : start + step]
+                answers.append(keys.converse(batch, lambda stage, message: self.evaluate(message, offers[stage])))
+                tell(start + len(batch))
+        values = np.concatenate(answers)
+        return values[0] if single else values
+
     def keys(self, offer: Offer | None = None) -> Keys:
         """The keys for a program, made if there are none yet: to be saved for the next time."""
         with self._lock:  # of several threads one makes them
@@ -246,10 +303,7 @@ class Client:
         return f"Client(model={self._model!r})"
 
     def _ask(self, x: ArrayLike, layer: int | None, raw: bool, progress: bool) -> NDArray[Any]:
-        shape = self.description.input_shape
-        values = np.asarray(x)
-        single = values.shape == shape
-        images = checked_images(values[None] if single else x, shape)
+        single, images = self._images(x)
         offer = self.offer(len(images), layer)
         keys = self.keys(offer)
         # As many runs in one request as keep it below some megabytes: an answer is lost or repeated as a whole.
@@ -268,6 +322,13 @@ class Client:
                 tell(start + count)
         values = np.concatenate(answers)
         return values[0] if single else values
+
+    def _images(self, x: ArrayLike) -> tuple[bool, NDArray[np.float64]]:
+        """Whether it is one image, and images ``[n, *input_shape]``."""
+        shape = self.description.input_shape
+        values = np.asarray(x)
+        single = values.shape == shape
+        return single, checked_images(values[None] if single else x, shape)
 
     def _took(self, begun: float) -> None:
         with self._lock:
@@ -360,7 +421,7 @@ class Client:
         program = ClientProgram.from_bytes(data, self._threads)
         if program.program_id != offer.id or program.layout != offer.layout or program.capacity != offer.capacity:
             raise KeyMismatchError("the service sent the client's part of another program than it offers")
-        if program.input_shape != self.description.input_shape:
+        if offer.stage == 0 and program.input_shape != self.description.input_shape:
             raise FormatError(
                 f"the service sent a program for images {list(program.input_shape)} where it describes "
                 f"{list(self.description.input_shape)}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from pycrcnn.errors import FormatError
 __all__ = ["Description", "Offer", "Pixels", "read_json"]
 
 _LAYOUTS = ("packed", "batched", "per-value")
-_MODALITIES = ("recall", "features")
+_MODALITIES = ("recall", "features", "interactive")
 _MOST = 10_000  # entries of a list
 _LONGEST = 10_000  # characters of a text
 
@@ -55,7 +56,8 @@ class Offer:
     layout : str
         ``"packed"``, ``"batched"`` or ``"per-value"``.
     modality : str
-        ``"recall"``: all layers. ``"features"``: layers up to `last_layer`.
+        ``"recall"``: all layers. ``"features"``: layers up to `last_layer`. ``"interactive"``: a part of several,
+        between which the client refreshes.
     first_layer, last_layer : int
     capacity : int
         Images of one run.
@@ -66,7 +68,9 @@ class Offer:
     seconds : float
         Expected of one run on one core; 0 where the service does not say.
     error : float
-        The largest error to be expected of an answer.
+        The largest error to be expected of an answer; of a part, where those before it were not flooded with noise.
+    stage, stages : int
+        Which part it is, from 0, and of how many.
     """
 
     id: str
@@ -80,6 +84,8 @@ class Offer:
     key_bytes: int
     seconds: float
     error: float
+    stage: int = 0
+    stages: int = 1
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,18 @@ class Description:
             programs=tuple(_offer(entry) for entry in _each(found, "programs", lambda _: True)),
         )
 
+    def conversations(self) -> Iterator[tuple[Offer, ...]]:
+        """The interactive programs, each as its parts in their order."""
+        parts = sorted(
+            (offer for offer in self.programs if offer.stages > 1),
+            key=lambda offer: (offer.layout, offer.last_layer, offer.stages, offer.stage),
+        )
+        for key, group in itertools.groupby(parts, lambda offer: (offer.layout, offer.last_layer, offer.stages)):
+            offers = tuple(group)
+            if [offer.stage for offer in offers] != list(range(key[2])):
+                raise FormatError("the service offers an interactive program of which parts are missing")
+            yield offers
+
 
 def _offer(found: Any) -> Offer:
     offer = Offer(
@@ -137,8 +155,10 @@ def _offer(found: Any) -> Offer:
         seconds=_number(found, "seconds"),
         **{name: _count(found, name) for name in ("first_layer", "last_layer", "bytes_up", "bytes_down", "key_bytes")},
         capacity=_count(found, "capacity"),
+        **{name: _count(found, name) for name in ("stage", "stages") if name in found},
     )
     known = offer.layout in _LAYOUTS and offer.modality in _MODALITIES and offer.capacity > 0
+    known = known and offer.stage < offer.stages and (offer.stages > 1) == (offer.modality == "interactive")
     if not known or not re.fullmatch("[0-9a-f]{64}", offer.id) or offer.error < 0:
         raise FormatError(f"the service offers a program that is none: {str(found)[:200]}")
     return offer

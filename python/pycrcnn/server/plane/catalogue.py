@@ -12,7 +12,7 @@ from pycrcnn.program import Program
 
 __all__ = ["LayerEntry", "ModelEntry", "Pixels", "ProgramEntry", "layer_entries", "program_entry"]
 
-Modality = Literal["recall", "features"]
+Modality = Literal["recall", "features", "interactive"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class ProgramEntry:
     ----------
     id : str
         The program's identity, 64 hexadecimal digits.
-    modality : {"recall", "features"}
-        All layers, or those up to `last_layer`, whose outputs the client feeds to layers of its own.
+    modality : {"recall", "features", "interactive"}
+        All layers; or those up to `last_layer`, whose outputs the client feeds to layers of its own; or one part of
+        several, between which the client refreshes, see `pycrcnn.compile_interactive`.
     first_layer, last_layer : int
         Inclusive.
     prime_bits : list of int
@@ -55,9 +56,11 @@ class ProgramEntry:
     seconds : float
         Predicted for one run on one core; 0 where it is not predicted.
     error : float
-        The largest error of an answer that is to be expected.
+        The largest error of an answer that is to be expected; of a part, where those before it were not flooded.
     head : list of str
         Layers that the client computes after decryption.
+    stage, stages : int
+        Which part it is, from 0, and of how many: those of the same layers and layout.
     """
 
     id: str
@@ -79,6 +82,8 @@ class ProgramEntry:
     error: float
     output_shape: tuple[int, ...]
     head: tuple[str, ...] = ()
+    stage: int = 0
+    stages: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,13 @@ def layer_entries(layers: Sequence[Any], input_shape: Sequence[int]) -> tuple[La
 
 
 def program_entry(
-    program: Program, first_layer: int, last_layer: int, modality: Modality, flooding: float
+    program: Program,
+    first_layer: int,
+    last_layer: int,
+    modality: Modality,
+    flooding: float,
+    stage: int = 0,
+    stages: int = 1,
 ) -> ProgramEntry:
     """What a client is told of a program whose replies are flooded with noise of a strength."""
     plan = program.explain()
@@ -129,6 +140,8 @@ def program_entry(
         error=program.flooded_error(flooding),
         output_shape=program.client.output_shape,
         head=plan.client_head,
+        stage=stage,
+        stages=stages,
     )
 
 

@@ -3,25 +3,29 @@
 ``model.json`` holds what clients are told of the model, and for each program its file::
 
     {"name", "description", "classes": [..], "pixels": {"scale", "offset"} or null,
-     "layers": [{"index", "kind", "output_shape"}], "programs": [{"file", "first_layer", "last_layer"}]}
+     "layers": [{"index", "kind", "output_shape"}],
+     "programs": [{"file", "first_layer", "last_layer", "stage", "stages"}]}
+
+The parts of an interactive program are programs that say which of how many they are.
 
 A ``.program`` file alone, of :meth:`pycrcnn.Program.save`, is a model of one program.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pycrcnn.errors import FormatError, InvalidValueError
-from pycrcnn.program import Program
+from pycrcnn.program import InteractiveProgram, Program
 from pycrcnn.server.plane.blobs import write_durably
-from pycrcnn.server.plane.catalogue import LayerEntry, ModelEntry, Pixels, program_entry
+from pycrcnn.server.plane.catalogue import LayerEntry, Modality, ModelEntry, Pixels, ProgramEntry, program_entry
 from pycrcnn.server.plane.shelf import Shelved
 
 __all__ = ["NAME", "publish", "read_published"]
@@ -39,7 +43,7 @@ def _checked_name(name: str) -> str:
 def publish(
     directory: str | Path,
     name: str,
-    programs: Sequence[tuple[Program, int]],
+    programs: Sequence[tuple[Program | InteractiveProgram, int]],
     *,
     description: str = "",
     classes: Sequence[str] = (),
@@ -54,7 +58,7 @@ def publish(
         That of ``pycrcnn serve --models``.
     name : str
         As clients will ask for it.
-    programs : sequence of (Program, int)
+    programs : sequence of (Program or InteractiveProgram, int)
         Programs with the number of the last layer that each computes, from 0.
     description : str
     classes : sequence of str
@@ -76,7 +80,8 @@ def publish(
     """
     if not programs:
         raise InvalidValueError("programs: at least one is needed")
-    for program, last_layer in programs:
+    parts = [part for program, last_layer in programs for part in _parts(program, last_layer)]
+    for _, program, last_layer, _, _ in parts:
         if not math.isfinite(program.error):
             raise InvalidValueError(
                 f"the {program.layout} program up to layer {last_layer}: the digits of its answers outgrow the "
@@ -85,10 +90,9 @@ def publish(
     target = Path(directory) / _checked_name(name)
     target.mkdir(parents=True, exist_ok=True)
     listed = []
-    for program, last_layer in programs:
-        file = f"{program.layout}-{last_layer}.program"
+    for file, program, last_layer, stage, stages in parts:
         write_durably(target / file, program.to_bytes())
-        listed.append({"file": file, "first_layer": 0, "last_layer": last_layer})
+        listed.append({"file": file, "first_layer": 0, "last_layer": last_layer, "stage": stage, "stages": stages})
     document = {
         "name": name,
         "description": description,
@@ -99,6 +103,16 @@ def publish(
     }
     write_durably(target / "model.json", (json.dumps(document, indent=1) + "\n").encode())
     return target
+
+
+def _parts(program: Program | InteractiveProgram, last_layer: int) -> Iterator[tuple[str, Program, int, int, int]]:
+    """File, program, last layer, number of the part and of all parts."""
+    if isinstance(program, Program):
+        yield f"{program.layout}-{last_layer}.program", program, last_layer, 0, 1
+        return
+    for stage, part in enumerate(program.stages):
+        file = f"{part.layout}-{last_layer}-stage-{stage + 1}.program"
+        yield file, part, last_layer, stage, len(program.stages)
 
 
 def read_published(path: Path, flooding: float) -> tuple[ModelEntry, list[Shelved]]:
@@ -132,28 +146,42 @@ def _entry(document: Any, directory: Path, flooding: float) -> tuple[ModelEntry,
     last = max((int(described["last_layer"]) for described in document["programs"]), default=0)
     last = layers[-1].index if layers else last
     programs: list[Shelved] = []
-    whole: list[tuple[int, ...]] = []
+    parts: list[Program] = []
     for described in document["programs"]:
         file, own = str(described["file"]), int(described["last_layer"])
         if Path(file).name != file:
             raise ValueError(f"file {file!r} is not in the model's directory")
         program = Program.load(directory / file)
-        first, modality = int(described["first_layer"]), "recall" if own == last else "features"
-        entry = program_entry(program, first, own, modality, flooding)  # type: ignore[arg-type]
+        stage, stages = int(described.get("stage", 0)), int(described.get("stages", 1))
+        modality: Modality = "interactive" if stages > 1 else "recall" if own == last else "features"
+        entry = program_entry(program, int(described["first_layer"]), own, modality, flooding, stage, stages)
         programs.append(Shelved.of(directory / file, program, entry))
-        if own == last or not whole:
-            whole = [program.client.input_shape, program.client.output_shape]
+        parts.append(program)
     if not programs:
         raise ValueError("it lists no program")
+    _check_stages([(shelved.entry, part) for shelved, part in zip(programs, parts, strict=True)])
+    whole = [shelved.entry for shelved in programs if shelved.entry.last_layer == last] or [programs[0].entry]
     pixels = document.get("pixels")
     model = ModelEntry(
         name=_checked_name(str(document["name"])),
         description=str(document.get("description", "")),
-        input_shape=whole[0],
-        output_shape=whole[1],
+        input_shape=parts[0].client.input_shape,
+        output_shape=whole[-1].output_shape,
         classes=tuple(map(str, document.get("classes", ()))),
         pixels=None if pixels is None else Pixels(float(pixels["scale"]), float(pixels["offset"])),
         layers=layers,
         programs=tuple(shelved.entry for shelved in programs),
     )
     return model, programs
+
+
+def _check_stages(programs: Sequence[tuple[ProgramEntry, Program]]) -> None:
+    """Refuse interactive programs of which a part is missing, or does not take what the one before it gives."""
+    interactive = [(entry, program) for entry, program in programs if entry.stages > 1]
+    for key, group in itertools.groupby(interactive, lambda one: (one[0].layout, one[0].last_layer, one[0].stages)):
+        parts = list(group)
+        if [entry.stage for entry, _ in parts] != list(range(key[2])):
+            raise ValueError(f"of the {key[2]} parts up to layer {key[1]} not all are there, in their order")
+        for (_, one), (_, other) in itertools.pairwise(parts):
+            if one.client.output_shape != other.client.input_shape:
+                raise ValueError("a part of an interactive program does not take what the one before it gives")

@@ -202,7 +202,12 @@ class Registry:
         if identity is not None:
             matching = [program for program in entry.programs if program.id == identity]
         elif layers is not None:
-            matching = [program for program in entry.programs if (program.first_layer, program.last_layer) == layers]
+            # A part of an interactive program computes fewer layers, and is asked for by its identity.
+            matching = [
+                program
+                for program in entry.programs
+                if (program.first_layer, program.last_layer) == layers and program.stages == 1
+            ]
         else:
             raise Refusal("unprocessable", "say which program: program=ID, or layers=FIRST,LAST")
         if not matching:
