@@ -86,7 +86,7 @@ def test_programs_leave_memory_when_others_are_needed(tmp_path: Path) -> None:
         for identity in identities * 2:
             assert shelf.program(identity).program_id == identity
             assert shelf.program(identity) is shelf.program(identity)
-            assert list(shelf._ready) == [identity]
+            assert shelf.ready == (identity,)
 
 
 @pytest.mark.parametrize(

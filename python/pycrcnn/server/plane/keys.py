@@ -8,11 +8,11 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from pycrcnn.program import EvaluationKeys
 from pycrcnn.server.plane.blobs import Blobs
+from pycrcnn.server.plane.recent import Recent
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.plane.registry import Registry
 
@@ -68,10 +68,9 @@ class KeyStore:
     ) -> None:
         self._blobs, self._registry = blobs, registry
         self._lifetime = days * _DAY
-        self._most_bytes, self._per_owner, self._prepared_bytes = most_bytes, per_owner, prepared_bytes
+        self._most_bytes, self._per_owner = most_bytes, per_owner
         self._lock = threading.Lock()
-        self._preparing: dict[str, threading.Lock] = {}
-        self._prepared: OrderedDict[str, tuple[EvaluationKeys, int]] = OrderedDict()
+        self._prepared: Recent[EvaluationKeys] = Recent(prepared_bytes)
         self._records: dict[str, KeyRecord] = {}
         names = set(blobs.names())
         for name in names:
@@ -139,7 +138,7 @@ class KeyStore:
             self._blobs.put(f"{identity}.keys", data)
             self._blobs.put(f"{identity}.json", json.dumps(dataclasses.asdict(record)).encode())
             self._records[identity] = record
-            self._keep(identity, prepared, size)
+            self._prepared.put(identity, prepared, size)
         return record, True
 
     def _check_room(self, owner: str, size: int) -> None:
@@ -211,28 +210,21 @@ class KeyStore:
         record = self.record(identity)
         with self._lock:
             self._touched(record)
-            if identity in self._prepared:
-                self._prepared.move_to_end(identity)
-                return self._prepared[identity][0]
-            preparing = self._preparing.setdefault(identity, threading.Lock())
-        with preparing:
-            with self._lock:
-                if identity in self._prepared:
-                    return self._prepared[identity][0]
-            data = self._blobs.get(f"{identity}.keys")
-            if data is None or hashlib.blake2b(data, digest_size=32).hexdigest() != identity:
-                self._drop(identity)
-                raise Refusal("not-found", "the key set is damaged or gone: PUT /v1/keys brings it back")
-            keys, size = self._made_ready(EvaluationKeys.from_bytes(data))
-            with self._lock:
-                self._preparing.pop(identity, None)
-                self._keep(identity, keys, size)
-            return keys
+        return self._prepared.get(identity, lambda: self._made_ready(EvaluationKeys.from_bytes(self.data(identity))))
 
-    def _keep(self, identity: str, keys: EvaluationKeys, size: int) -> None:
-        self._prepared[identity] = keys, size
-        while len(self._prepared) > 1 and sum(size for _, size in self._prepared.values()) > self._prepared_bytes:
-            self._prepared.popitem(last=False)
+    def data(self, identity: str) -> bytes:
+        """The bytes of a key set.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``: they are gone, or others than were brought.
+        """
+        data = self._blobs.get(f"{identity}.keys")
+        if data is None or hashlib.blake2b(data, digest_size=32).hexdigest() != identity:
+            self._drop(identity)
+            raise Refusal("not-found", "the key set is damaged or gone: PUT /v1/keys brings it back")
+        return data
 
     def delete(self, identity: str, owner: str) -> None:
         """Forget a key set of an owner."""
@@ -245,7 +237,7 @@ class KeyStore:
 
     def _forget(self, identity: str) -> None:
         self._records.pop(identity, None)
-        self._prepared.pop(identity, None)
+        self._prepared.forget(identity)
         self._blobs.delete(f"{identity}.json")
         self._blobs.delete(f"{identity}.keys")
 

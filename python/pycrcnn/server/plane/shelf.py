@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 from pycrcnn.program import Program
 from pycrcnn.server.plane.catalogue import ProgramEntry
+from pycrcnn.server.plane.recent import Recent
 from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["Shelf", "Shelved", "entry_in"]
@@ -64,17 +63,12 @@ class Shelf:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
         self._shelved: dict[str, Shelved] = {}
-        self._ready: OrderedDict[str, Program] = OrderedDict()
-        self._reading: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._ready: Recent[Program] = Recent(most_bytes)
 
     def put(self, shelved: Shelved) -> None:
         """Offer a program."""
-        with self._lock:
-            self._shelved[shelved.entry.id] = shelved
-            self._reading[shelved.entry.id] = threading.Lock()
+        self._shelved[shelved.entry.id] = shelved
 
     def __getitem__(self, identity: str) -> Shelved:
         """A program's entry and client's part.
@@ -98,17 +92,9 @@ class Shelf:
             ``not-found``.
         """
         shelved = self[identity]
-        with self._reading[identity]:
-            with self._lock:
-                if identity in self._ready:
-                    self._ready.move_to_end(identity)
-                    return self._ready[identity]
-            program = Program.load(shelved.path)
-            with self._lock:
-                self._ready[identity] = program
-                while len(self._ready) > 1 and self._memory() > self._most_bytes:
-                    self._ready.popitem(last=False)
-        return program
+        return self._ready.get(identity, lambda: (Program.load(shelved.path), shelved.memory))
 
-    def _memory(self) -> int:
-        return sum(self._shelved[identity].memory for identity in self._ready)
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The identities of those that are ready in memory."""
+        return tuple(self._ready)
