@@ -21,6 +21,7 @@ from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server import create_app
 from pycrcnn.server.plane import jobs
 from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.memory import Memory
 from service import BINARY, IMAGES, User, network, published, settings
 from serving import Served, eventually
 from small_service import SmallService
@@ -66,7 +67,7 @@ def held(models: Path, tmp_path: Path) -> Iterator[tuple[Listening, Held, Any]]:
     engine = Held()
     app = create_app(settings(models, tmp_path, predict_seconds=0.3), engine)
     plane = app.state.plane
-    engine.inner = InProcessEngine(plane.registry, plane.keys)
+    engine.inner = InProcessEngine(plane.registry, plane.keys, Memory(10**10))
     listening = Listening(app)
     yield listening, engine, plane
     engine.may.set()

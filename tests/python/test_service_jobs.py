@@ -16,6 +16,7 @@ import pytest
 
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.memory import Memory
 from pycrcnn.server.plane.queue import FairQueue
 from pycrcnn.server.plane.refusals import Refusal
 from service import BINARY, IMAGES, User, problem, published, service
@@ -48,7 +49,7 @@ def counted(models: Path, state: Path, **options: Any) -> tuple[Any, Counting]:
     engine = Counting()
     http = service(models, state, engine, **options)
     plane = http.app.state.plane
-    engine.inner = InProcessEngine(plane.registry, plane.keys)
+    engine.inner = InProcessEngine(plane.registry, plane.keys, Memory(10**10))
     return http, engine
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from conftest import with_keys
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.memory import Memory
 from service import BINARY, IMAGES, User, problem, published, service
 from serving import Served, eventually
 from test_service_legacy import payload
@@ -156,7 +157,7 @@ def test_whoever_asks_much_does_not_hold_up_the_others(models: Path, tmp_path: P
     engine = Ordered()
     http = service(models, tmp_path, engine, workers=1)
     plane = http.app.state.plane
-    engine.inner = InProcessEngine(plane.registry, plane.keys)
+    engine.inner = InProcessEngine(plane.registry, plane.keys, Memory(10**10))
     with http, ThreadPoolExecutor(20) as pool:
         greedy, *others = (User.of(http) for _ in range(4))
         many = [pool.submit(greedy.predict, IMAGES[:1]) for _ in range(12)]

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pycrcnn.server.plane.memory import machine_memory
+
 __all__ = ["Settings"]
 
 _MB = 1_000_000
@@ -18,6 +20,11 @@ _MB = 1_000_000
 def _state_directory() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "pycrcnn"
+
+
+def _most_memory() -> int:
+    """Three quarters of the machine's, or of the container's."""
+    return machine_memory() * 3 // 4
 
 
 class Settings(BaseSettings):
@@ -61,6 +68,8 @@ class Settings(BaseSettings):
     # Work
     workers: int = Field(default=0, ge=0, le=256, description="Evaluations side by side; 0: one a core")
     threads: int = Field(default=0, ge=0, le=256, description="Threads of an evaluation; 0: what idle workers leave")
+    #: Of evaluations, as they are predicted. What needs more is not offered; what runs side by side fits into it.
+    memory_bytes: int = Field(default_factory=_most_memory, ge=1)
     queue: int = Field(default=256, ge=1, description="Evaluations that may wait")
     queue_per_client: int = Field(default=64, ge=1, description="Evaluations of one client that may wait")
     #: A prediction that takes longer becomes a job, where the client sent an Idempotency-Key.

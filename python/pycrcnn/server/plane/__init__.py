@@ -10,6 +10,7 @@
 | `shelf` | compiled programs on disk, some of them ready in memory |
 | `keys` | clients' evaluation keys, under their hash |
 | `queue` | a bounded queue that is fair between clients, and the threads that work it off |
+| `memory` | bytes that evaluations side by side may take |
 | `engine` | evaluation; in this process unless another engine is given |
 | `jobs` | long work: kept on disk, computed once |
 | `legacy` | PyCrCNN's own computation, layer by layer |

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys, Program
 from pycrcnn.server.plane.keys import KeyStore
+from pycrcnn.server.plane.memory import Memory
 from pycrcnn.server.plane.registry import Registry
 
 __all__ = ["Engine", "InProcessEngine", "reply_of"]
@@ -36,8 +37,8 @@ class Engine(Protocol):
 class InProcessEngine:
     """Evaluates in this process: in Rust, without the GIL."""
 
-    def __init__(self, registry: Registry, keys: KeyStore, flooding: float = 1.0) -> None:
-        self._registry, self._keys, self._flooding = registry, keys, flooding
+    def __init__(self, registry: Registry, keys: KeyStore, memory: Memory, flooding: float = 1.0) -> None:
+        self._registry, self._keys, self._memory, self._flooding = registry, keys, memory, flooding
 
     def evaluate(
         self, program: str, keys: str, images: EncryptedImages, threads: int, progress: Callable[[float], None]
@@ -46,12 +47,15 @@ class InProcessEngine:
         found = self._registry.shelf.program(program)
         own = dataclasses.replace(found, client=dataclasses.replace(found.client, threads=threads))
         prepared = self._keys.prepared(keys)
+        needed = self._registry.shelf[program].memory
         parts = images.split(own.capacity)
         answers: list[bytes] = []
         for i, part in enumerate(parts):
-            progress(i / len(parts))
-            count = min(own.capacity, images.images - i * own.capacity)
-            answers += reply_of(own, EncryptedImages((part,), count), prepared, self._flooding).parts
+            done = i / len(parts)
+            progress(done)
+            question = EncryptedImages((part,), min(own.capacity, images.images - i * own.capacity))
+            with self._memory.lent(needed, lambda done=done: progress(done)):  # type: ignore[misc]
+                answers += reply_of(own, question, prepared, self._flooding).parts
         return Answer(tuple(answers), images.images)
 
 

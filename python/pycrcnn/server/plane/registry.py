@@ -18,7 +18,7 @@ from pycrcnn.server.plane.catalogue import ModelEntry, ProgramEntry, model_entry
 from pycrcnn.server.plane.compiling import Offer, compiled, offers
 from pycrcnn.server.plane.published import read_published
 from pycrcnn.server.plane.refusals import Refusal
-from pycrcnn.server.plane.shelf import Shelf
+from pycrcnn.server.plane.shelf import Shelf, Shelved
 
 __all__ = ["Registry"]
 
@@ -52,6 +52,8 @@ class Registry:
         Of the noise of replies, see `pycrcnn.Program.rerandomize`.
     most_bytes : int
         Memory of programs that are ready for use.
+    memory : int
+        Bytes that an evaluation may take: programs that need more are not offered.
 
     Attributes
     ----------
@@ -60,9 +62,16 @@ class Registry:
     """
 
     def __init__(
-        self, directory: Path | None, shipped: bool, cache: Path, *, flooding: float = 1.0, most_bytes: int = 10**9
+        self,
+        directory: Path | None,
+        shipped: bool,
+        cache: Path,
+        *,
+        flooding: float = 1.0,
+        most_bytes: int = 10**9,
+        memory: int = 10**12,
     ) -> None:
-        self._cache, self._flooding = cache, flooding
+        self._cache, self._flooding, self._memory = cache, flooding, memory
         self._served: dict[str, _Served] = {}
         self.shelf = Shelf(most_bytes)
         self._changed = threading.Condition()
@@ -84,9 +93,23 @@ class Registry:
                 self._await(models.read(path))
             elif path.suffix == ".program" or (path / "model.json").is_file():
                 entry, programs = read_published(path, self._flooding)
-                self._served[entry.name] = _Served(entry)
-                for shelved in programs:
+                fitting = [shelved for shelved in programs if self._fits(entry.name, shelved)]
+                offered = tuple(shelved.entry for shelved in fitting)
+                state: State = "ready" if offered else "failed"
+                self._served[entry.name] = _Served(dataclasses.replace(entry, programs=offered), state=state)
+                for shelved in fitting:
                     self.shelf.put(shelved)
+
+    def _fits(self, name: str, shelved: Shelved) -> bool:
+        """Whether a program's evaluation has room in memory; a line in the log where it has not."""
+        if shelved.memory <= self._memory:
+            return True
+        what = f"the {shelved.entry.layout} program up to layer {shelved.entry.last_layer}"
+        _LOGGER.warning(
+            "%s: %s is not offered: it takes %d MB of memory, and %d MB may be taken (memory_bytes)",
+            *(name, what, shelved.memory // 10**6, self._memory // 10**6),
+        )
+        return False
 
     def _await(self, model: Model) -> None:
         try:
@@ -124,6 +147,8 @@ class Registry:
             served, model, offer = found
             try:
                 shelved = compiled(model, offer, self._cache, self._flooding, threads=1)
+                if shelved is not None and not self._fits(model.name, shelved):
+                    shelved = None
             except (PyCrCNNError, OSError):
                 _LOGGER.exception("compiling %s failed", model.name)
                 shelved = None

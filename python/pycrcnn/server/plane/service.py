@@ -19,6 +19,7 @@ from pycrcnn.server.plane.job import Order
 from pycrcnn.server.plane.jobs import Jobs
 from pycrcnn.server.plane.keys import KeyStore
 from pycrcnn.server.plane.legacy import LegacyCompute
+from pycrcnn.server.plane.memory import Memory
 from pycrcnn.server.plane.queue import FairQueue
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.plane.registry import Registry
@@ -68,6 +69,7 @@ class DataPlane:
             state / "programs",
             flooding=settings.flooding,
             most_bytes=settings.programs_bytes,
+            memory=settings.memory_bytes,
         )
         self.keys = KeyStore(
             _key_blobs(settings),
@@ -77,7 +79,9 @@ class DataPlane:
             per_owner=settings.keys_per_client,
             prepared_bytes=settings.prepared_bytes,
         )
-        self.engine = engine or InProcessEngine(self.registry, self.keys, settings.flooding)
+        self.engine = engine or InProcessEngine(
+            self.registry, self.keys, Memory(settings.memory_bytes), settings.flooding
+        )
         self.queue = FairQueue(settings.workers, settings.threads, settings.queue, settings.queue_per_client)
         self.jobs = Jobs(
             state / "jobs",
