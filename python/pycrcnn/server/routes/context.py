@@ -12,20 +12,22 @@ from pycrcnn.server.plane.service import DataPlane
 
 __all__ = ["BodiesOf", "Identity", "MetricsOf", "ModelName", "Owner", "Plane"]
 
+# Coroutines, though they wait for nothing: FastAPI calls plain functions in another thread.
 
-def _plane(request: Request) -> DataPlane:
+
+async def _plane(request: Request) -> DataPlane:
     return cast(DataPlane, request.app.state.plane)
 
 
-def _bodies(request: Request) -> Bodies:
+async def _bodies(request: Request) -> Bodies:
     return cast(Bodies, request.app.state.bodies)
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     return cast(Metrics, request.app.state.metrics)
 
 
-def _owner(request: Request) -> str | None:
+async def _owner(request: Request) -> str | None:
     return cast("str | None", request.app.state.access.owner(request))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from pycrcnn.server.problems import documented
 from pycrcnn.server.routes.context import BodiesOf, Owner, Plane
@@ -16,7 +16,7 @@ from pycrcnn.server.routes.messages import (
     REQUEST_BODY,
     SERVER_TIMING,
     JsonAnswer,
-    Selection,
+    Selected,
     answered,
     asked,
     server_timing,
@@ -51,7 +51,7 @@ async def create_job(
     bodies: BodiesOf,
     owner: Owner,
     model: Annotated[str, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")],
-    selection: Annotated[Selection, Depends()],
+    selection: Selected,
     idempotency_key: IdempotencyKey = None,
 ) -> JobState:
     """The answer is computed even if the service is stopped in between, and kept for a stated time."""

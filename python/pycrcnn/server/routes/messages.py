@@ -9,9 +9,9 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,7 +28,7 @@ __all__ = [
     "SERVER_TIMING",
     "JsonAnswer",
     "Question",
-    "Selection",
+    "Selected",
     "answered",
     "asked",
     "server_timing",
@@ -87,12 +87,9 @@ SERVER_TIMING: dict[str, Any] = {
 class Selection:
     """Which program and which keys, as the query says it."""
 
-    program: Annotated[str | None, Query(pattern=_IDENTITY, description="The program's id")] = None
-    keys: Annotated[str | None, Query(pattern=_IDENTITY, description="The key set's id")] = None
-    layers: Annotated[
-        str | None,
-        Query(pattern=r"^\d{1,4},\d{1,4}$", description="FIRST,LAST in place of the program, where it is unambiguous"),
-    ] = None
+    program: str | None
+    keys: str | None
+    layers: str | None
 
     def pair(self) -> tuple[int, int] | None:
         """First and last layer."""
@@ -100,6 +97,20 @@ class Selection:
             return None
         first, _, last = self.layers.partition(",")
         return int(first), int(last)
+
+
+async def _selection(
+    program: Annotated[str | None, Query(pattern=_IDENTITY, description="The program's id")] = None,
+    keys: Annotated[str | None, Query(pattern=_IDENTITY, description="The key set's id")] = None,
+    layers: Annotated[
+        str | None,
+        Query(pattern=r"^\d{1,4},\d{1,4}$", description="FIRST,LAST in place of the program, where it is unambiguous"),
+    ] = None,
+) -> Selection:
+    return Selection(program, keys, layers)
+
+
+Selected: TypeAlias = Annotated[Selection, Depends(_selection)]
 
 
 @dataclass(frozen=True)

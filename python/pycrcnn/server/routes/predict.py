@@ -7,7 +7,7 @@ import functools
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from pycrcnn._native import Cancellation
@@ -26,7 +26,7 @@ from pycrcnn.server.routes.messages import (
     SERVER_TIMING,
     JsonAnswer,
     Question,
-    Selection,
+    Selected,
     answered,
     asked,
     server_timing,
@@ -75,7 +75,7 @@ async def predict(
     bodies: BodiesOf,
     metrics: MetricsOf,
     owner: Owner,
-    selection: Annotated[Selection, Depends()],
+    selection: Selected,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Wait for the answer; for long work `POST /v1/jobs` gives a place to ask for it later. A client that closes the
