@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pycrcnn._bars import bar
 from pycrcnn.bench.measuring import circumstances
-from pycrcnn.errors import MissingPackageError
 from pycrcnn.experiments.results import Results, Value
 
 __all__ = ["CIRCUMSTANCES", "Options", "Task", "complete", "spoken"]
@@ -89,9 +89,5 @@ def spoken(seconds: float) -> str:
 
 
 def _shown(tasks: list[Task], name: str) -> Iterable[Task]:
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        raise MissingPackageError("an experiment needs tqdm: pip install 'pycrcnn[experiments]'") from None
-    progress: Iterable[Task] = tqdm(tasks, desc=name, unit="result")
+    progress: Iterable[Task] = bar("experiments", tasks, desc=name, unit="result")
     return progress

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import pycrcnn
 from pycrcnn import datasets, models
+from pycrcnn._quantities import bytes_text, seconds_text
 from pycrcnn.bench.measuring import timed
 from pycrcnn.bench.served import serving
 from pycrcnn.errors import NoiseBudgetError, SecurityWarning
@@ -33,7 +34,6 @@ from pycrcnn.experiments.running import CIRCUMSTANCES, Options, Task, complete
 from pycrcnn.program import Answer, FractionalParameters, Keys, Program
 from pycrcnn.service import Client
 from pycrcnn.service.transfer import PAPER_BANDWIDTH, Transfer
-from pycrcnn.viz import canvas
 
 __all__ = ["run"]
 
@@ -225,7 +225,7 @@ def _draw(rows: list[dict[str, Value]], path: Path) -> None:
             ax.barh(labels, seconds, left=left, label=label, color=colour)
             left += seconds
         for place, total in enumerate(left):
-            ax.text(total, place, f" {canvas.time(total)}", va="center", fontsize=7)
+            ax.text(total, place, f" {seconds_text(total)}", va="center", fontsize=7)
         ax.set_title(network)
         ax.set_xlim(0, 1.25 * max(left))
         ax.set_xlabel("seconds an image")
@@ -253,9 +253,9 @@ def _page(results: Results, rows: list[dict[str, Value]], repeats: int, options:
             str(row["network"]),
             _label(row),
             f"{row['images']:,}",
-            *(canvas.time(_each(row, column)) for column in columns),
-            f"{canvas.time(float(row['keygen_s'] or 0))}, {canvas.count(int(row['bytes_keys'] or 0))}",
-            *(canvas.count(_each(row, column)) for column in ("bytes_up", "bytes_down")),
+            *(seconds_text(_each(row, column)) for column in columns),
+            f"{seconds_text(float(row['keygen_s'] or 0))}, {bytes_text(int(row['bytes_keys'] or 0))}",
+            *(bytes_text(_each(row, column)) for column in ("bytes_up", "bytes_down")),
             str(row["answer"]),
         ]
         for row in rows

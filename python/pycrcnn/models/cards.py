@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pycrcnn._quantities import bytes_text, seconds_text
 from pycrcnn.models import Layer, Model, load, names
 
 __all__ = ["ABOUT", "MEASURED", "card", "digest", "page"]
@@ -93,32 +94,44 @@ def _rows(model: Model) -> Iterator[tuple[str, str]]:
 
 
 def _measured_rows(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if not measured:
+    if not {"batched", "packed", "per-value", "latency"} <= measured.keys():
         return
-    many, one = measured["agreement"], measured["latency"]
-    yield (
-        "accuracy encrypted",
-        f"{many['accuracy']:.2%} of {many['agreement_images']:,} test images, the class as in clear for "
-        f"{many['agreement']:.2%} of them; largest error {many['max_error']:.2g}, largest answer "
-        f"{many['largest_logit']:.3g} (`{measured['agreement_command']}`)",
-    )
+    batched, packed, per_value = measured["batched"], measured["packed"], measured["per-value"]
+    one = measured["latency"]
+    for layout, figures in (("batched", batched), ("packed", packed)):
+        if "accuracy" in figures:
+            yield f"encrypted, {layout}", f"{_agreement(figures)} (`{figures['command']}`)"
+    if "accuracy" in per_value:
+        yield (
+            "per-value",
+            f"{_agreement(per_value)}: by the exact simulator, whose digits "
+            f"{per_value['encrypted_images']} truly encrypted images had too (`{per_value['command']}`)",
+        )
     yield "parameters, packed", _parameters(one)
     yield (
         "cost, packed: one image in a ciphertext",
-        f"evaluate {_seconds(one['evaluate_s'])} on one thread, encrypt {_seconds(one['encrypt_s'])}, decrypt "
-        f"{_seconds(one['decrypt_s'])}; {_bytes(one['bytes_up'])} up, {_bytes(one['bytes_down'])} down; key set "
-        f"{_bytes(one['bytes_keys'])}, sent once, made in {_seconds(one['keygen_s'])}; server process "
-        f"{one['server_rss_mb']:,.0f} MB; largest error {one['max_error']:.2g} (`{measured['latency_command']}`)",
+        f"evaluate {seconds_text(one['evaluate_s'])} on one thread, encrypt {seconds_text(one['encrypt_s'])}, decrypt "
+        f"{seconds_text(one['decrypt_s'])}; {bytes_text(one['bytes_up'])} up, {bytes_text(one['bytes_down'])} down; "
+        f"key set {bytes_text(one['bytes_keys'])}, sent once, made in {seconds_text(one['keygen_s'])}; server process "
+        f"{one['server_rss_mb']:,.0f} MB; largest error {one['max_error']:.2g} (`{one['command']}`)",
     )
-    if many["layout"] == "batched":
-        yield "parameters, batched", _parameters(many)
+    if "accuracy" in batched:
+        yield "parameters, batched", _parameters(batched)
         yield (
             "cost, batched",
-            f"{many['agreement_images']:,} images in {_seconds(many['seconds'])} on {many['threads']} threads, from "
-            "pixels to answers: keys, encryption, evaluation, decryption",
+            f"{batched['agreement_images']:,} images in {seconds_text(batched['seconds'])} on {batched['threads']} "
+            "threads, from pixels to answers: keys, encryption, evaluation, decryption",
         )
-    busy = "" if measured.get("load", 1.0) < _IDLE else ", beside other work: the times are longer than need be"
-    yield "measured on", f"{many['machine']}, {many['backend']}, {measured['date']}{busy}"
+    busy = "" if one["load"] < _IDLE else ", beside other work: the times are longer than need be"
+    yield "measured on", f"{one['machine']}, {one['backend']}, {measured['date']}{busy}"
+
+
+def _agreement(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{figures['accuracy']:.2%} of {figures['agreement_images']:,} test images, the class as in clear for "
+        f"{figures['agreement']:.2%} of them; largest error {figures['max_error']:.2g}, largest answer "
+        f"{figures['largest_logit']:.3g}"
+    )
 
 
 def _parameters(figures: Mapping[str, Any]) -> str:
@@ -172,11 +185,3 @@ def _pair(value: Any) -> str:
 def _weights(layers: tuple[Layer, ...]) -> int:
     arrays = ("weight", "recurrent", "bias", "coefficients")
     return sum(math.prod(getattr(layer.get(field), "shape", (0,))) for layer in layers for field in arrays)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
-
-
-def _bytes(count: float) -> str:
-    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pycrcnn._quantities import bytes_text
+
 __all__ = ["Explanation", "Step"]
 
 
@@ -136,10 +138,10 @@ class Explanation:
                 f"prime{'s' if self.reply_primes > 1 else ''}, at the least",
             )
         keys = f"{self.keys} evaluation keys and the public key" if self.keys else "the public key"
-        yield "key set", f"{keys}, {_bytes(self.key_bytes)} sent once"
-        yield "a run", f"{_bytes(self.bytes_up)} up, {_bytes(self.bytes_down)} down"
+        yield "key set", f"{keys}, {bytes_text(self.key_bytes)} sent once"
+        yield "a run", f"{bytes_text(self.bytes_up)} up, {bytes_text(self.bytes_down)} down"
         if self.memory_bytes:
-            yield "server's memory", _bytes(self.memory_bytes)
+            yield "server's memory", bytes_text(self.memory_bytes)
         yield "expected error", f"{self.error:.2g}"
         if self.seconds:
             yield "expected time", f"{1e3 * self.seconds:.3g} ms on one core"
@@ -182,10 +184,3 @@ class Explanation:
         )
         steps = f"<table><tr>{head}</tr>{rows}</table>" if self.steps else ""
         return f"<table>{facts}</table>{steps}"
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pycrcnn.errors import MissingPackageError
+from pycrcnn._bars import bar
 
 __all__ = ["shown"]
 
@@ -22,13 +22,9 @@ def shown(images: int, wanted: bool) -> Iterator[Callable[[float], None]]:
     if not wanted:
         yield lambda done: None
         return
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        raise MissingPackageError("progress: the bar needs tqdm: pip install 'pycrcnn[client]'") from None
-    with tqdm(total=images, unit="image") as bar:
+    with bar("client", total=images, unit="image") as shown_bar:
 
         def tell(done: float) -> None:
-            bar.update(int(done) - bar.n)
+            shown_bar.update(int(done) - shown_bar.n)
 
         yield tell

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pycrcnn.errors import InvalidTypeError, InvalidValueError, MissingPackageError, ShapeError
+from pycrcnn._bars import bar
+from pycrcnn.errors import InvalidTypeError, InvalidValueError, ShapeError
 from pycrcnn.frontends.fields import real_array
 from pycrcnn.train.batches import batches
 from pycrcnn.train.grid import on_grid
@@ -233,8 +234,4 @@ class _NoBar:
 def _bar(steps: int, shown: bool) -> Any:
     if not shown:
         return _NoBar()
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        raise MissingPackageError("progress: the bar needs tqdm: pip install 'pycrcnn[train]'") from None
-    return tqdm(total=steps, unit="batch")
+    return bar("train", total=steps, unit="batch")

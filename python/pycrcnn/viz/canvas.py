@@ -9,7 +9,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "ORANGE", "RED", "TEAL", "Picture", "bars", "canvas", "count", "tidy", "time", "wrapped"]
+__all__ = ["BLUE", "GREY", "ORANGE", "RED", "TEAL", "Picture", "bars", "canvas", "tidy", "wrapped"]
 
 #: Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, TEAL, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c"
@@ -60,27 +60,3 @@ def bars(ax: Axes, names: list[str], values: list[float], texts: list[str], colo
 def wrapped(text: str, width: int = 14) -> str:
     """A label in lines of at most this many characters where words allow it."""
     return "\n".join(textwrap.wrap(text, width, break_long_words=False))
-
-
-def count(number: float) -> str:
-    """Bytes for people.
-
-    >>> count(6_080_000), count(71_680), count(512)
-    ('6.08 MB', '71.7 kB', '512 bytes')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f} bytes"
-
-
-def time(duration: float) -> str:
-    """Seconds for people.
-
-    >>> time(0.00488), time(2.5), time(3e-5)
-    ('4.88 ms', '2.5 s', '30 µs')
-    """
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if duration >= size:
-            return f"{duration / size:.3g} {unit}"
-    return f"{1e6 * duration:.3g} µs"

@@ -7,8 +7,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from pycrcnn._quantities import bytes_text, seconds_text
 from pycrcnn.program.explanation import Explanation
-from pycrcnn.viz.canvas import BLUE, GREY, ORANGE, TEAL, bars, canvas, count, time
+from pycrcnn.viz.canvas import BLUE, GREY, ORANGE, TEAL, bars, canvas
 
 __all__ = ["seconds", "traffic"]
 
@@ -33,7 +34,7 @@ def seconds(durations: Explanation | Mapping[str, float], ax: Axes | None = None
     """
     title = "measured"
     if isinstance(durations, Explanation):
-        title = f"predicted, one core: {time(durations.seconds)} a run"
+        title = f"predicted, one core: {seconds_text(durations.seconds)} a run"
         pairs = _predicted(durations)
     else:
         pairs = list(durations.items())
@@ -43,7 +44,7 @@ def seconds(durations: Explanation | Mapping[str, float], ax: Axes | None = None
         GREY if name == _REST else ORANGE if "square" in name else TEAL if name == "sum" else BLUE for name in names
     ]
     unit, size = ("s", 1.0) if max(values, default=0.0) >= 1 else ("ms", 1e-3)
-    bars(ax, names, [value / size for value in values], [time(value) for value in values], colours)
+    bars(ax, names, [value / size for value in values], [seconds_text(value) for value in values], colours)
     ax.set_xlabel(unit)
     ax.set_title(title)
     return figure
@@ -78,7 +79,7 @@ def traffic(sizes: Explanation | Mapping[str, float], ax: Axes | None = None) ->
     figure, ax = canvas(ax, 6.0, 0.35 * len(sizes) + 1.2)
     values = [float(value) for value in sizes.values()]
     colours = [TEAL if "key" in name else BLUE for name in sizes]
-    bars(ax, list(sizes), values, [count(value) for value in values], colours)
+    bars(ax, list(sizes), values, [bytes_text(value) for value in values], colours)
     ax.set_xscale("log")
     ax.set_xlim(left=min((value for value in values if value > 0), default=1.0) / 4)
     ax.set_xlabel("bytes")
