@@ -11,7 +11,9 @@ import pytest
 
 from pycrcnn.errors import SecurityWarning
 from pycrcnn.he.HE import BFVPyfhel, BFVPyfhel_Fractional, CKKSPyfhel, MockHE
+from pycrcnn.program import Keys, Program
 from pycrcnn.pyfhel import Pyfhel
+from small_programs import COMPILE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,6 +62,13 @@ def second_generation(name: str) -> Any:
 def HE(request: pytest.FixtureRequest) -> Any:
     """One object of each class of the second generation."""
     return second_generation(request.param)
+
+
+@pytest.fixture(scope="session", params=list(COMPILE))
+def both(request: pytest.FixtureRequest) -> tuple[Program, Keys]:
+    """A program of each layout with keys."""
+    program = COMPILE[request.param]()
+    return program, program.keygen()
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from pycrcnn.errors import (
     UnsupportedError,
 )
 from pycrcnn.program import Keys, Program
+from small_programs import COMPILE, IMAGES, small_network
 from small_service import SmallService
-from test_program import COMPILE, IMAGES, small_network
 
 PROGRAMS = {layout: make() for layout, make in COMPILE.items()}
 

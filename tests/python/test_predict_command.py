@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pycrcnn import cli
+from small_programs import COMPILE, IMAGES
 from small_service import SmallService
-from test_program import COMPILE, IMAGES
 
 PROGRAM = COMPILE["packed"]()
 
