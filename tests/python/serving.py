@@ -37,6 +37,7 @@ class Served:
         before: tuple[str, ...] = (),
         command: tuple[str, ...] = ("-m", "pycrcnn.cli", "serve", "--port", "0"),
         verify: Any = True,
+        ready: str = "/readyz",
         **environment: str,
     ) -> None:
         environment = {**os.environ, "PYCRCNN_SHIPPED_MODELS": "false", **environment}
@@ -46,7 +47,7 @@ class Served:
         self.host, port = self.url.split("//")[1].split(":")
         self.port = int(port)
         self.http: Any = httpx2.Client(base_url=self.url, timeout=60, verify=verify)
-        self._ready()
+        self._ready(ready)
 
     def errors(self) -> str:
         """What it has logged."""
@@ -62,10 +63,10 @@ class Served:
             time.sleep(0.02)
         raise AssertionError(self.errors())
 
-    def _ready(self) -> None:
+    def _ready(self, path: str) -> None:
         for _ in range(3000):
             with contextlib.suppress(httpx2.TransportError):
-                if self.http.get("/readyz").status_code == 200:
+                if self.http.get(path).status_code == 200:
                     return
             assert self.process.poll() is None, self.errors()
             time.sleep(0.02)

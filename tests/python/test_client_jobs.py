@@ -20,7 +20,7 @@ from pycrcnn.errors import CancelledError, FormatError, ServiceError
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server import create_app
 from pycrcnn.server.plane import jobs
-from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.engine import Engine, InProcessEngine
 from pycrcnn.server.plane.memory import Memory
 from service import BINARY, IMAGES, User, network, published, settings
 from serving import Served, eventually
@@ -29,7 +29,7 @@ from small_service import SmallService
 CLEAR = pycrcnn.compile(network(), IMAGES.shape[1:], calibration=IMAGES).predict(IMAGES)
 
 
-class Held:
+class Held(Engine):
     """Evaluates as the service does, once it may; what it waits in ends when the work is cancelled."""
 
     def __init__(self) -> None:

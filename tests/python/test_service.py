@@ -17,6 +17,7 @@ import pycrcnn
 from pycrcnn._storage import pack
 from pycrcnn.program import Answer, ClientProgram, EncryptedImages
 from pycrcnn.server import Settings
+from pycrcnn.server.plane.engine import Engine
 from service import BINARY, IMAGES, SHAPE, User, network, problem, published, service
 
 LAYOUTS = [("packed", 3), ("packed", 1), ("batched", 3), ("per-value", 3)]
@@ -252,7 +253,7 @@ def test_routes_that_are_not_there(http: Any) -> None:
 
 
 def test_what_fails_inside_is_said_without_detail(models: Path, tmp_path: Path) -> None:
-    class Broken:
+    class Broken(Engine):
         def evaluate(self, *_: Any) -> Answer:
             raise ZeroDivisionError("a secret of the service")
 

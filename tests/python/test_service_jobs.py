@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pycrcnn.program import Answer, EncryptedImages
-from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.engine import Engine, InProcessEngine
 from pycrcnn.server.plane.memory import Memory
 from pycrcnn.server.plane.queue import FairQueue
 from pycrcnn.server.plane.refusals import Refusal
@@ -27,7 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return published(tmp_path_factory.mktemp("models"))
 
 
-class Counting:
+class Counting(Engine):
     """Evaluates as the service does, once it may, and counts."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from conftest import with_keys
 from pycrcnn.program import Answer, EncryptedImages
-from pycrcnn.server.plane.engine import InProcessEngine
+from pycrcnn.server.plane.engine import Engine, InProcessEngine
 from pycrcnn.server.plane.memory import Memory
 from service import BINARY, IMAGES, User, problem, published, service
 from serving import Served, eventually
@@ -137,7 +137,7 @@ def test_header_fields(models: Path, tmp_path: Path) -> None:
         assert process.http.get("/livez").status_code == 200
 
 
-class Ordered:
+class Ordered(Engine):
     """Evaluates one thing after the other, once it may, and knows whose it was."""
 
     def __init__(self) -> None:

@@ -21,6 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, help="directory for keys, jobs and compiled programs")
     parser.add_argument("--workers", type=int, help="evaluations side by side (default: one a core)")
     parser.add_argument("--threads", type=int, help="threads of an evaluation (default: what idle workers leave)")
+    parser.add_argument("--engine", choices=("process", "ray"), help="evaluate here, or on a Ray cluster")
+    parser.add_argument(
+        "--address",
+        dest="ray_address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster that this machine is a node of (default: the one that runs here)",
+    )
     parser.add_argument("--server", choices=("granian", "uvicorn"), help="ASGI server (default: granian)")
     parser.add_argument("--tls-certificate", type=Path, help="PEM file")
     parser.add_argument("--tls-key", type=Path, help="PEM file")

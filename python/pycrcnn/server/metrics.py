@@ -11,6 +11,8 @@ from pycrcnn.server.plane.service import DataPlane
 
 __all__ = ["Metrics"]
 
+#: What is said of every figure of an engine.
+_FIGURE = "Of the engine that evaluates elsewhere: counts and seconds in all, or what is there now"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -53,6 +55,8 @@ class Metrics:
         gauge("evaluations_running", "Evaluations that run", lambda: plane.queue.running)
         gauge("key_sets", "Key sets that are kept", lambda: plane.keys.count)
         gauge("key_bytes", "Bytes of key sets that are kept", lambda: plane.keys.nbytes)
+        for name in plane.engine.figures():
+            gauge(f"engine_{name}", _FIGURE, lambda name=name: plane.engine.figures()[name])  # type: ignore[misc]
         gauge("key_sets_ready", "Key sets that are ready in memory", lambda: plane.keys.prepared_count)
         jobs = Gauge("pycrcnn_jobs", "Jobs that are kept, by status", ["status"], registry=self.registry)
 

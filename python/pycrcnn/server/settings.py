@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     #: Noise that hides the weights in replies of the CKKS layouts: its deviation, in units of a program's error.
     flooding: float = Field(default=1.0, gt=0, le=1e6)
-    programs_bytes: int = Field(default=2_000 * _MB, ge=0, description="Programs made ready, in memory")
+    programs_bytes: int = Field(default=2_000 * _MB, ge=0, description="Programs made ready, in memory of each process")
 
     # Work
     workers: int = Field(default=0, ge=0, le=256, description="Evaluations side by side; 0: one a core")
@@ -75,6 +75,23 @@ class Settings(BaseSettings):
     #: A prediction that takes longer becomes a job, where the client sent an Idempotency-Key.
     predict_seconds: float = Field(default=45.0, gt=0)
     grace_seconds: float = Field(default=20.0, ge=0, description="What a shutdown leaves running work")
+
+    # Where it evaluates
+    engine: Literal["process", "ray"] = Field(default="process", description="In this process, or on a Ray cluster")
+    #: Of the cluster that this machine is a node of; ``auto``: the one that runs here.
+    ray_address: str = "auto"
+    #: The name of the evaluators' application: services with one name and the same settings share them.
+    ray_app: str = "pycrcnn"
+    ray_min_replicas: int = Field(default=1, ge=1, description="Processes that evaluate, at least")
+    ray_max_replicas: int = Field(default=8, ge=1, description="... and at most")
+    ray_threads: int = Field(default=1, ge=1, le=256, description="Threads of an evaluation")
+    ray_slots: int = Field(default=1, ge=1, le=256, description="Evaluations side by side in one replica")
+    ray_keys: int | None = Field(default=None, ge=1, description="Key sets that a replica keeps ready, at most")
+    ray_object_bytes: int = Field(default=1_000 * _MB, ge=0, description="Programs and keys in the object store")
+    #: Whether nodes read keys from `key_store` themselves, with credentials of their own.
+    ray_shared_keys: bool = False
+    #: Seconds without a replica after which requests are refused and not kept waiting.
+    ray_patience: float = Field(default=30.0, ge=0)
 
     # Limits
     max_body_bytes: int = Field(default=1_000 * _MB, ge=1)
@@ -92,7 +109,7 @@ class Settings(BaseSettings):
     key_days: float = Field(default=30.0, gt=0, description="After their last use")
     keys_bytes: int = Field(default=20_000 * _MB, ge=1, description="Of all clients, on disk")
     keys_per_client: int = Field(default=64, ge=1)
-    prepared_bytes: int = Field(default=4_000 * _MB, ge=0, description="Keys made ready, in memory")
+    prepared_bytes: int = Field(default=4_000 * _MB, ge=0, description="Keys made ready, in memory of each process")
 
     # Jobs
     result_hours: float = Field(default=24.0, gt=0)
@@ -110,6 +127,14 @@ class Settings(BaseSettings):
                 f"host {self.host}: without TLS the service listens on loopback only; give tls_certificate and "
                 "tls_key, or allow_insecure_listen where something in front of it brings TLS"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _scales(self) -> Settings:
+        if self.ray_max_replicas < self.ray_min_replicas:
+            raise ValueError("ray_max_replicas must be at least ray_min_replicas")
+        if self.ray_shared_keys and self.key_store is None:
+            raise ValueError("ray_shared_keys needs key_store, as s3://bucket/prefix")
         return self
 
     @property

@@ -17,6 +17,29 @@ __all__ = ["Engine", "InProcessEngine", "reply_of"]
 class Engine(Protocol):
     """What evaluates programs. Calls come from several threads at a time."""
 
+    def start(self, resized: Callable[[int], None]) -> None:
+        """Make ready, without waiting for it: by itself an engine is ready.
+
+        Parameters
+        ----------
+        resized : callable
+            Is told how many pieces of work the engine can take at a time, whenever that changes.
+        """
+        return
+
+    def stop(self) -> None:
+        """Evaluate nothing more."""
+        return
+
+    @property
+    def ready(self) -> bool:
+        """Whether something evaluates at this moment."""
+        return True
+
+    def figures(self) -> dict[str, float]:
+        """What is to be seen of it besides what every service shows, by name."""
+        return {}
+
     def evaluate(
         self, program: str, keys: str, images: EncryptedImages, threads: int, progress: Callable[[float], None]
     ) -> Answer:
@@ -31,10 +54,16 @@ class Engine(Protocol):
             That it may use.
         progress : callable
             Is told from time to time which part of the work, from 0 to 1, is done. It may raise, which ends the work.
+
+        Raises
+        ------
+        Refusal
+            ``unavailable``: it may succeed later.
         """
+        ...
 
 
-class InProcessEngine:
+class InProcessEngine(Engine):
     """Evaluates in this process: in Rust, without the GIL."""
 
     def __init__(self, registry: Registry, keys: KeyStore, memory: Memory, flooding: float = 1.0) -> None:

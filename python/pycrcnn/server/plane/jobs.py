@@ -32,7 +32,7 @@ __all__ = ["Jobs"]
 
 _LOGGER = logging.getLogger("pycrcnn.server")
 _HOUR = 3_600.0
-#: Seconds until a result that found the disk full is computed again.
+#: Seconds until a job is computed again that found the disk full, or nothing that evaluates.
 _RETRY = 5.0
 #: Seconds after which what nobody waits for is given up: a client that lost its connection is back by then.
 _ABANDONED = 30.0
@@ -214,21 +214,29 @@ class Jobs:
         except CancelledError:
             pass  # whoever cancelled it has written that down
         except PyCrCNNError as error:
-            if error.code == "insufficient-storage":
-                self._later(job)
+            if error.code in ("insufficient-storage", "unavailable"):
+                self._later(job, error)
             else:
                 self._fail(job, error)
         except Exception:
             _LOGGER.exception("job %s failed", job.id)
             self._fail(job, PyCrCNNError("the evaluation failed inside the service", "internal"))
 
-    def _later(self, job: Job) -> None:
-        """Compute a job again whose result found the disk full: nothing is lost while it is."""
-        _LOGGER.warning("the disk is full: job %s is computed again later", job.id)
-        job.status = "queued"
-        timer = threading.Timer(_RETRY, self._enqueue, [job])
+    def _later(self, job: Job, why: PyCrCNNError) -> None:
+        """Compute a job again that found the disk full or nothing that evaluates: nothing is lost meanwhile."""
+        with self._lock:
+            if job.status != "running":
+                return  # it was cancelled
+            job.status = "queued"
+        _LOGGER.warning("job %s is computed again later: %s", job.id, why)
+        timer = threading.Timer(_RETRY, self._again, [job])
         timer.daemon = True
         timer.start()
+
+    def _again(self, job: Job) -> None:
+        # Where the service is being stopped, it waits on disk for the next start.
+        with contextlib.suppress(Refusal):
+            self._enqueue(job)
 
     def _fail(self, job: Job, error: PyCrCNNError) -> None:
         with self._lock:

@@ -199,8 +199,8 @@ class KeyStore:
             raise Refusal("not-found", "there is no key set of this id, or it has expired: PUT /v1/keys brings it back")
         return record
 
-    def prepared(self, identity: str) -> EvaluationKeys:
-        """A key set ready for use.
+    def used(self, identity: str) -> None:
+        """Note that a key set is used.
 
         Raises
         ------
@@ -210,6 +210,16 @@ class KeyStore:
         record = self.record(identity)
         with self._lock:
             self._touched(record)
+
+    def prepared(self, identity: str) -> EvaluationKeys:
+        """A key set ready for use.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``.
+        """
+        self.used(identity)
         return self._prepared.get(identity, lambda: self._made_ready(EvaluationKeys.from_bytes(self.data(identity))))
 
     def data(self, identity: str) -> bytes:

@@ -48,7 +48,7 @@ class FairQueue:
     """
 
     def __init__(self, workers: int = 0, threads: int = 0, limit: int = 256, per_client: int = 64) -> None:
-        self.workers = workers or cores()
+        self.workers = 0
         self._threads = threads
         self._limit, self._per_client = limit, per_client
         self._waiting: OrderedDict[str, deque[_Task]] = OrderedDict()
@@ -57,13 +57,20 @@ class FairQueue:
         self._running = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._pool = [
-            threading.Thread(target=self._work, name=f"evaluate-{i}", daemon=True) for i in range(self.workers)
-        ]
+        self._pool: list[threading.Thread] = []
         #: Seconds that recent work took: what tells a client when to come back.
         self._recent = 0.1
-        for thread in self._pool:
-            thread.start()
+        self.resize(workers or cores())
+
+    def resize(self, workers: int) -> None:
+        """Let another number of pieces of work run at a time; what runs goes on."""
+        with self._changed:
+            self.workers = workers
+            while not self._closed and len(self._pool) < workers:
+                thread = threading.Thread(target=self._work, name=f"evaluate-{len(self._pool)}", daemon=True)
+                self._pool.append(thread)
+                thread.start()
+            self._changed.notify_all()
 
     @property
     def depth(self) -> int:
@@ -143,7 +150,7 @@ class FairQueue:
     def _next(self) -> _Task | None:
         """The first piece of work of the client whose turn it is, who goes to the end of the line."""
         with self._changed:
-            while not self._waiting:
+            while not self._waiting or self._running >= self.workers:
                 if self._closed:
                     return None
                 self._changed.wait()

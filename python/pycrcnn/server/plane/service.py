@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from pycrcnn._native import Cancellation
+from pycrcnn.errors import CancelledError
 from pycrcnn.program import Answer, EncryptedImages
 from pycrcnn.server.plane.blobs import Blobs, DiskBlobs
 from pycrcnn.server.plane.catalogue import ProgramEntry
@@ -79,9 +80,7 @@ class DataPlane:
             per_owner=settings.keys_per_client,
             prepared_bytes=settings.prepared_bytes,
         )
-        self.engine = engine or InProcessEngine(
-            self.registry, self.keys, Memory(settings.memory_bytes), settings.flooding
-        )
+        self.engine = engine or _engine(settings, self.registry, self.keys)
         self.queue = FairQueue(settings.workers, settings.threads, settings.queue, settings.queue_per_client)
         self.jobs = Jobs(
             state / "jobs",
@@ -100,6 +99,7 @@ class DataPlane:
     def start(self) -> None:
         """Begin to compile, and take up jobs again."""
         self.registry.start()
+        self.engine.start(self.queue.resize)
         self.jobs.start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
         self.accepting = True
@@ -110,6 +110,7 @@ class DataPlane:
         self._stopped.set()
         self.registry.stop()
         self.queue.close(self.settings.grace_seconds)
+        self.engine.stop()
 
     def _keep_house(self) -> None:
         while not self._stopped.wait(_HOUSEKEEPING):
@@ -166,10 +167,14 @@ class DataPlane:
         """
         submitted = time.perf_counter()
 
+        def wanted(part: float) -> None:
+            if cancellation.cancelled:
+                raise CancelledError("nobody waits for the answer any more")
+
         def work(threads: int) -> Prediction:
             start = time.perf_counter()
             with cancellation:
-                answer = self.engine.evaluate(order.program, order.keys, images, threads, lambda part: None)
+                answer = self.engine.evaluate(order.program, order.keys, images, threads, wanted)
             seconds = time.perf_counter() - start
             self._report(order, seconds)
             return Prediction(answer, start - submitted, seconds)
@@ -189,6 +194,14 @@ class DataPlane:
         if not self._exchange:
             raise Refusal("unprocessable", "the service has no object store: send the payload itself")
         return json.dumps(self._exchange.answer(*reference, threads)).encode()
+
+
+def _engine(settings: Settings, registry: Registry, keys: KeyStore) -> Engine:
+    if settings.engine == "process":
+        return InProcessEngine(registry, keys, Memory(settings.memory_bytes), settings.flooding)
+    from pycrcnn.cluster.engine import RayEngine
+
+    return RayEngine(settings, registry, keys)
 
 
 def _key_blobs(settings: Settings) -> Blobs:

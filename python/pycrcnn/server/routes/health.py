@@ -38,8 +38,8 @@ async def livez() -> Alive:
 
 @router.get("/readyz", summary="Whether requests are taken", responses=documented(503))
 async def readyz(plane: Plane) -> Ready:
-    """503 while the service starts or stops, and while its queue is full."""
-    if not plane.accepting or plane.queue.depth >= plane.settings.queue:
+    """503 while the service starts or stops, while nothing evaluates, and while its queue is full."""
+    if not plane.accepting or not plane.engine.ready or plane.queue.depth >= plane.settings.queue:
         raise Refusal("unavailable", "the service takes no requests at the moment", 1.0)
     return Ready(models=plane.registry.states(), queue=plane.queue.depth)
 
