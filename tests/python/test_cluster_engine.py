@@ -17,7 +17,6 @@ import pytest
 
 import pycrcnn
 from pycrcnn.cluster import evaluator as evaluator_module
-from pycrcnn.cluster.connection import Joined
 from pycrcnn.cluster.engine import RayEngine
 from pycrcnn.cluster.evaluator import Evaluator
 from pycrcnn.cluster.messages import Question, Reply, release
@@ -72,7 +71,6 @@ class Played:
         self.asked: list[tuple[Question, list[Any]]] = []
         self.responses: list[Response] = []
         self.replicas = 1
-        self._joined = Joined(self)
 
     def remote(self, question: Question, part: bytes, references: list[Any]) -> Response:
         self.asked.append((question, references))
@@ -88,10 +86,8 @@ class Played:
         self.responses.append(Response(come))
         return self.responses[-1]
 
-    def joined(self) -> Joined:
-        if self._joined.lost:
-            self._joined = Joined(self)
-        return self._joined
+    def handle(self) -> Played:
+        return self
 
     def unavailable(self) -> Refusal:
         return Refusal("unavailable", "no node evaluates at the moment; come back later", 5.0)
@@ -177,14 +173,6 @@ def test_what_the_object_store_lost_is_put_again(setup: Setup) -> None:
     setup.evaluate(IMAGES[:1])
     assert len(setup.puts) == 4  # both once more
     assert len(played.asked) == 3
-
-
-def test_what_another_cluster_held_is_put_again(setup: Setup) -> None:
-    played = setup.play()
-    setup.evaluate(IMAGES[:1])
-    played.joined().lose()
-    setup.evaluate(IMAGES[:1])
-    assert len(setup.puts) == 4
 
 
 def test_a_replica_of_another_version_answers_nothing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

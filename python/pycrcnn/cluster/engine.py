@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pycrcnn.cluster.connection import Connection, Joined, Lost
+from pycrcnn.cluster.connection import Connection
 from pycrcnn.cluster.deployment import places
 from pycrcnn.cluster.messages import LOST, STRANGE, Question, Reply, release
 from pycrcnn.cluster.runtime import imported
@@ -52,7 +52,6 @@ class RayEngine(Engine):
         self._settings, self._registry, self._keys = settings, registry, keys
         self._connection = Connection(settings)
         self._references: Recent[Any] = Recent(settings.ray_object_bytes)
-        self._owner: Joined | None = None
         self._figures = dict.fromkeys(_FIGURES, 0.0)
         self._lock = threading.Lock()
 
@@ -106,11 +105,9 @@ class RayEngine(Engine):
         begun = time.monotonic()
         for attempt in range(_ATTEMPTS):
             asked = time.monotonic()
-            joined = self._connection.joined()
+            handle = self._connection.handle()
             try:
-                reply = self._asked(joined, question, part, look)
-            except Lost:
-                why = "the cluster was lost"
+                reply = self._asked(handle, question, part, look)
             except self._ray.exceptions.RayError as error:
                 why = f"{type(error).__name__}"  # a replica or its node has died: others compute it
             else:
@@ -142,27 +139,21 @@ class RayEngine(Engine):
             self._references.forget(question["keys"])
         return failure.code in (LOST, STRANGE)
 
-    def _asked(self, joined: Joined, question: Question, part: bytes, look: Callable[[], None]) -> Reply:
-        with joined.call() as handle:
-            response = handle.evaluate.remote(question, part, self._referred(joined, question))
+    def _asked(self, handle: Any, question: Question, part: bytes, look: Callable[[], None]) -> Reply:
+        response = handle.evaluate.remote(question, part, self._referred(question))
         try:
             while True:
                 look()
-                with joined.call():
-                    try:
-                        return Reply.from_bytes(response.result(timeout_s=_LOOK))
-                    except TimeoutError:
-                        continue
+                try:
+                    return Reply.from_bytes(response.result(timeout_s=_LOOK))
+                except TimeoutError:
+                    continue
         except BaseException:
-            if not joined.lost:
-                response.cancel()  # nobody waits; no harm where it has ended
+            response.cancel()  # nobody waits; no harm where it has ended
             raise
 
-    def _referred(self, joined: Joined, question: Question) -> list[Any]:
+    def _referred(self, question: Question) -> list[Any]:
         """References to the bytes of program and keys, which go into the object store of this node once."""
-        with self._lock:
-            if self._owner is not joined:  # what was put into the store of another cluster is gone with it
-                self._owner, self._references = joined, Recent(self._settings.ray_object_bytes)
         path = self._registry.shelf[question["program"]].path
         program = self._references.get(question["program"], lambda: self._put(path.read_bytes()))
         if self._settings.ray_shared_keys:

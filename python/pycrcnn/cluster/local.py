@@ -50,6 +50,8 @@ class LocalCluster:
             "object_store_memory": store,
             "temp_dir": self._directory,
             "include_dashboard": False,
+            "include_log_monitor": False,
+            "no_monitor": True,
         }
         self._port = port
         self._cluster = Cluster(initialize_head=False)

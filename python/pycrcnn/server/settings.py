@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     ray_shared_keys: bool = False
     #: Seconds without a replica after which requests are refused and not kept waiting.
     ray_patience: float = Field(default=30.0, ge=0)
+    #: Seconds that the head may be away before the service ends, to be started again; Ray's nodes wait for it for 60.
+    ray_silence: float = Field(default=60.0, ge=1)
 
     # Limits
     max_body_bytes: int = Field(default=1_000 * _MB, ge=1)
