@@ -45,6 +45,7 @@ _COMMANDS = {
     "explain": _Command("pycrcnn.commands.explain_command", "show the plan of a program and what it takes"),
     "publish": _Command("pycrcnn.commands.publish_command", "compile a model for a service's directory of models"),
     "serve": _Command("pycrcnn.commands.serve_command", "serve models over HTTP"),
+    "batch": _Command("pycrcnn.commands.batch_command", "answer encrypted files of a folder or an object store"),
     "predict": _Command("pycrcnn.commands.predict_command", "classify images by a service that does not see them"),
     "demo": _Command("pycrcnn.demo", "classify real images, encrypted, and show what it costs"),
     "bench": _Command("pycrcnn.bench", "measure speed, memory and bytes, as JSON"),

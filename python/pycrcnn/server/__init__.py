@@ -18,15 +18,32 @@ module                                            what it knows
 ================================================= ============================================================
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from pycrcnn.errors import MissingPackageError
 
-try:
+if TYPE_CHECKING:
     from pycrcnn.server.app import create_app
     from pycrcnn.server.plane.published import publish
     from pycrcnn.server.settings import Settings
-except ImportError as error:
-    if (error.name or "").startswith("pycrcnn"):
-        raise
-    raise MissingPackageError(f"the service needs {error.name}: pip install 'pycrcnn[server]'") from error
 
 __all__ = ["Settings", "create_app", "publish"]
+
+#: Imported when they are asked for: `plane` stores bytes for clients and nodes too, which need no web framework.
+_HOMES = {
+    "Settings": "pycrcnn.server.settings",
+    "create_app": "pycrcnn.server.app",
+    "publish": "pycrcnn.server.plane.published",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ImportError as error:
+        if (error.name or "").startswith("pycrcnn"):
+            raise
+        raise MissingPackageError(f"the service needs {error.name}: pip install 'pycrcnn[server]'") from error

@@ -84,6 +84,10 @@ class ObjectBlobs:
 
     def names(self) -> Iterator[str]:
         """All names."""
+        return (name for name, _ in self.listed())
+
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """All names, and when each was written, in seconds since 1970."""
         with _answering():
             for page in self._store.list():
-                yield from (found["path"] for found in page)
+                yield from ((found["path"], found["last_modified"].timestamp()) for found in page)

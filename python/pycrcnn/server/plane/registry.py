@@ -44,8 +44,8 @@ class Registry:
     directory : Path, optional
         Of ``NAME/model.json`` with programs, as ``pycrcnn publish`` writes them; of ``*.program`` files; and of
         ``*.safetensors`` files, which are compiled as the package's own models are.
-    shipped : bool
-        Whether the package's own models are offered.
+    shipped : bool or str
+        Whether the package's own models are offered; a name: that one alone.
     cache : Path
         Where compiled programs are kept.
     flooding : float
@@ -64,7 +64,7 @@ class Registry:
     def __init__(
         self,
         directory: Path | None,
-        shipped: bool,
+        shipped: bool | str,
         cache: Path,
         *,
         flooding: float = 1.0,
@@ -80,7 +80,7 @@ class Registry:
         self._thread = threading.Thread(target=self._compile_all, name="compile", daemon=True)
         if shipped:
             for name in models.names():
-                if not name.endswith("-plain"):
+                if shipped == name or (shipped is True and not name.endswith("-plain")):
                     self._await(models.load(name))
         if directory is not None:
             self._read(directory)

@@ -1,0 +1,184 @@
+"""One question: which program it is for, and its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pycrcnn._native import Cancellation
+from pycrcnn.bulk.layout import identity, key_set
+from pycrcnn.bulk.prefix import Prefix
+from pycrcnn.cluster.node import Fetch, Node, NodeLimits
+from pycrcnn.errors import CancelledError, FormatError, MissingKeyError, PyCrCNNError
+from pycrcnn.program import EncryptedImages, EvaluationKeys
+from pycrcnn.server.plane.refusals import Refusal
+
+__all__ = ["Evaluator", "InProcess", "KeySets", "answer_of"]
+
+
+class Evaluator(Protocol):
+    """What computes answers. Calls come from several threads.
+
+    Attributes
+    ----------
+    lanes : int
+        How many questions it should be given at a time.
+    """
+
+    lanes: int
+
+    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+        """The answer to encrypted images under a key set, as bytes, and the number of images."""
+
+    def stop(self) -> None:
+        """Give up what is being computed."""
+
+
+class KeySets:
+    """The key sets of a run: each is read to know its program, and whoever computes may have its bytes.
+
+    Parameters
+    ----------
+    prefix : Prefix
+        Where they lie.
+    programs : collection of str
+        Identities of the model's programs.
+    limit : int
+        Bytes of a key set.
+    """
+
+    def __init__(self, prefix: Prefix, programs: Mapping[str, object], limit: int) -> None:
+        self._prefix, self._programs, self._limit = prefix, programs, limit
+        self._known: dict[str, str | PyCrCNNError] = {}
+        self._last: tuple[str, bytes] | None = None
+        self._lock = threading.Lock()
+
+    def program(self, keys: str) -> str:
+        """The program that a key set is for.
+
+        Raises
+        ------
+        MissingKeyError
+            There is no such key set.
+        FormatError
+            The bytes are no key set, or not those that the name promises.
+        Refusal
+            ``unprocessable``: it is for a program that the model does not have.
+        """
+        with self._lock:
+            if keys not in self._known:
+                try:
+                    self._known[keys] = self._checked(keys)
+                except PyCrCNNError as error:
+                    if error.code == "unavailable":
+                        raise
+                    self._known[keys] = error  # for all questions under it, which do not read it again
+            found = self._known[keys]
+        if isinstance(found, PyCrCNNError):
+            raise found.with_traceback(None)
+        return found
+
+    def _checked(self, keys: str) -> str:
+        data = self._read(keys)
+        if identity(data) != keys:
+            raise FormatError(f"{key_set(keys)} is damaged: its name is not the hash of its bytes; bring it again")
+        program = EvaluationKeys.from_bytes(data).program
+        if program not in self._programs:
+            raise Refusal("unprocessable", f"the key set {keys[:12]} is for program {program[:12]}, not of this model")
+        self._last = keys, data
+        return program
+
+    def _read(self, keys: str) -> bytes:
+        data = self._prefix.get(key_set(keys), self._limit)
+        if data is None:
+            raise MissingKeyError(f"{key_set(keys)} is not there: bring the key set that the images are encrypted for")
+        return data
+
+    def data(self, keys: str) -> bytes:
+        """The bytes of a key set, for whoever makes it ready."""
+        with self._lock:
+            last = self._last
+        return last[1] if last is not None and last[0] == keys else self._read(keys)
+
+
+def answer_of(
+    node: Node, program: str, program_data: Fetch, keys: str, key_data: Fetch, data: bytes, flooding: float
+) -> tuple[bytes, int]:
+    """The answer to encrypted images by what a node keeps ready, and the number of images."""
+    images = EncryptedImages.from_bytes(data)
+    own = node.program(program, program_data)
+    answer = node.answer(own, node.evaluation_keys(keys, own, key_data), images, flooding)
+    return answer.to_bytes(), images.images
+
+
+class InProcess:
+    """Computes in this process, in Rust, without the GIL.
+
+    Parameters
+    ----------
+    programs : mapping of str to Path
+        The files of the model's programs, by identity.
+    key_sets : KeySets
+    flooding : float
+        See `pycrcnn.Program.rerandomize`.
+    lanes : int
+        Questions side by side.
+    threads : int
+        Of each.
+    limits : NodeLimits
+        What is kept ready.
+    """
+
+    def __init__(
+        self,
+        programs: Mapping[str, Path],
+        key_sets: KeySets,
+        flooding: float,
+        lanes: int,
+        threads: int,
+        limits: NodeLimits,
+    ) -> None:
+        self.lanes = lanes
+        self._programs, self._key_sets, self._flooding = programs, key_sets, flooding
+        self._node = Node(limits, threads)
+        self._running: set[Cancellation] = set()
+        self._stopped = False
+
+    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+        """See :class:`Evaluator`."""
+        program = self._key_sets.program(keys)
+        with self._cancellable():
+            return answer_of(
+                self._node,
+                program,
+                self._programs[program].read_bytes,
+                keys,
+                _later(self._key_sets.data, keys),
+                data,
+                self._flooding,
+            )
+
+    @contextlib.contextmanager
+    def _cancellable(self) -> Iterator[None]:
+        cancellation = Cancellation()
+        self._running.add(cancellation)
+        try:
+            if self._stopped:
+                raise CancelledError("the run was stopped")
+            with cancellation:
+                yield
+        finally:
+            self._running.discard(cancellation)
+
+    def stop(self) -> None:
+        """See :class:`Evaluator`."""
+        self._stopped = True
+        for cancellation in tuple(self._running):
+            cancellation.cancel()
+
+
+def _later(read: Callable[[str], bytes], keys: str) -> Fetch:
+    return lambda: read(keys)
