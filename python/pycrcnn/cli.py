@@ -49,6 +49,7 @@ _COMMANDS = {
     "predict": _Command("pycrcnn.commands.predict_command", "classify images by a service that does not see them"),
     "demo": _Command("pycrcnn.demo", "classify real images, encrypted, and show what it costs"),
     "bench": _Command("pycrcnn.bench", "measure speed, memory and bytes, as JSON"),
+    "capacity": _Command("pycrcnn.commands.capacity_command", "simulate many machines from what was measured on one"),
     "experiment": _Command("pycrcnn.experiments", "compute the figures and the table of the paper"),
     "datasets": _Command("pycrcnn.datasets_command", "say where the data sets are, or download them"),
 }

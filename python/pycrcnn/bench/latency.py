@@ -66,6 +66,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         **predictions(program, encrypted, fresh, statistics.median(evaluate), max_error),
         "keys": explanation.keys,
         "bytes_keys": keys.evaluation.nbytes,
+        "bytes_ready": fresh.prepared(program.native, program.program_id, threads).nbytes + fresh.nbytes,
         "bytes_up": encrypted.nbytes,
         "bytes_down": answer.nbytes,
         "peak_rss_mb": peak_rss_mb(),
