@@ -237,6 +237,7 @@ def test_bad_arguments(offered: Offered, asked: Path, tmp_path: Path, capsys: py
     for more, said in (
         (["--model", "large"], "choose one of small, fashion-2conv"),
         (["--workers", "-1"], "--workers: 0 or more"),
+        (["--threads", "0"], "--threads: 1 or more"),
         (["--input", "ftp://host/x"], "a folder or s3://bucket/prefix is needed"),
         (["--input", "s3:///x"], "s3://bucket"),
     ):
@@ -309,6 +310,9 @@ class Flaky:
 
     def stop(self) -> None:
         self.stopped = True
+
+    def close(self) -> None:
+        pass
 
 
 def flaky_run(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> Report:

@@ -8,7 +8,7 @@ name                bytes
 ``ID.keys``         :meth:`pycrcnn.program.EvaluationKeys.to_bytes`; ID is their BLAKE2b-256 in hexadecimal digits. A
                     service's key store has the same names, and can be the prefix of the keys
 ``ID/NAME.images``  :meth:`pycrcnn.program.EncryptedImages.to_bytes`, encrypted under the secret key that belongs to ID
-``ID/NAME.answer``  of the output: :meth:`pycrcnn.program.Answer.to_bytes`, re-randomised as a service's replies are
+``ID/NAME.answer``  of the output: bytes of :class:`pycrcnn.program.Answer`, re-randomised as a service's replies are
 ``report.json``     of the output: what the last run did
 =================== ==================================================================================================
 
@@ -23,6 +23,7 @@ module      what it knows
 `prefix`    files of a folder, objects of a bucket
 `layout`    the names above, and what is still to be done
 `evaluate`  one question, in this process
+`tasks`     questions as tasks of Ray
 `running`   many questions: bounded in flight, retried, each failure by itself
 `report`    what came of it
 `customer`  the client's side

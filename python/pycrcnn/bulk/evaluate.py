@@ -36,6 +36,9 @@ class Evaluator(Protocol):
     def stop(self) -> None:
         """Give up what is being computed."""
 
+    def close(self) -> None:
+        """Let go of what it computes with, once nothing is being computed."""
+
 
 class KeySets:
     """The key sets of a run: each is read to know its program, and whoever computes may have its bytes.
@@ -178,6 +181,9 @@ class InProcess:
         self._stopped = True
         for cancellation in tuple(self._running):
             cancellation.cancel()
+
+    def close(self) -> None:
+        """See :class:`Evaluator`: there is nothing to let go of."""
 
 
 def _later(read: Callable[[str], bytes], keys: str) -> Fetch:

@@ -35,7 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", help="prefix of the key sets, such as a service's key store (default: the input's)")
     parser.add_argument("--models", type=Path, help="directory of models, as `pycrcnn publish` writes them")
     parser.add_argument("--state", type=Path, help="directory for compiled programs, as of `pycrcnn serve`")
-    parser.add_argument("--workers", type=int, default=0, help="files side by side (default: one a core)")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process", help="default: process")
+    parser.add_argument("--address", help="of a Ray cluster (default: what RAY_ADDRESS says, or one on this machine)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="files side by side (default: one a core; Ray: two a core of the cluster)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of an evaluation (default: 1)")
     parser.epilog = "Exit status: 0 all have answers; 3 some failed, see report.json; 1 the run ended early."
 
@@ -51,9 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         from pycrcnn.server.settings import Settings
     except ImportError as error:
         raise MissingPackageError("batches need more packages: pip install 'pycrcnn[server]'") from error
-    for option in ("workers", "threads"):
-        if getattr(arguments, option) < 0:
-            raise InvalidValueError(f"--{option}: 0 or more is needed")
+    if arguments.workers < 0 or arguments.threads < 1:
+        raise InvalidValueError("--workers: 0 or more, --threads: 1 or more is needed")
     given: dict[str, Any] = {
         name: value for name in ("models", "state") if (value := getattr(arguments, name)) is not None
     }
@@ -62,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         raise InvalidValueError(f"settings: {error}") from None
     asked, answers = open_prefix(arguments.input), open_prefix(arguments.output)
-    report = Report(arguments.model, arguments.input, arguments.output, "process")
+    report = Report(arguments.model, arguments.input, arguments.output, arguments.engine)
     with contextlib.ExitStack() as stack:
 
         def begin(count: int) -> Callable[[float], None]:
@@ -75,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             Run(asked, answers, evaluator, settings.max_body_bytes)(report, begin)
         finally:
-            evaluator.stop()
+            evaluator.close()
     print(report.table())
     return report.status
 
@@ -89,8 +95,12 @@ def _evaluator(arguments: argparse.Namespace, settings: Settings) -> Evaluator:
     programs = _programs(arguments.model, settings)
     key_sets = KeySets(open_prefix(arguments.keys or arguments.input), programs, settings.max_body_bytes)
     limits = NodeLimits(settings.programs_bytes, settings.prepared_bytes)
-    lanes = arguments.workers or cores()
-    return InProcess(programs, key_sets, settings.flooding, lanes, arguments.threads, limits)
+    lanes, threads = arguments.workers, arguments.threads
+    if arguments.engine == "process":
+        return InProcess(programs, key_sets, settings.flooding, lanes or cores(), threads, limits)
+    from pycrcnn.bulk.tasks import RayTasks
+
+    return RayTasks(arguments.address, programs, key_sets, settings.flooding, lanes, threads, limits)
 
 
 def _programs(model: str, settings: Settings) -> dict[str, Path]:

@@ -1,0 +1,171 @@
+"""Questions as tasks of Ray: any node that has room answers, with programs and keys that its processes keep ready.
+
+A task gets the bytes of a question and references to those of the program and of the key set, which come to a node
+once, however many of its processes fetch them; each process makes them ready for itself. Bytes travel raw, nothing that
+came from a client is unpickled. Ray runs a task again whose process or node was lost; what is lost all the same is
+tried again by whoever asked. This process reads the questions and writes the answers, so that nodes need no access to
+either.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pycrcnn.bulk.evaluate import KeySets, answer_of
+from pycrcnn.cluster.messages import LOST, STRANGE, Reply, release
+from pycrcnn.cluster.node import Fetch, Node, NodeLimits
+from pycrcnn.cluster.runtime import imported
+from pycrcnn.errors import CancelledError, InvalidValueError, PyCrCNNError
+from pycrcnn.program import EncryptedImages
+from pycrcnn.server.plane.recent import Recent
+from pycrcnn.server.plane.refusals import Refusal
+
+__all__ = ["RayTasks"]
+
+_LOGGER = logging.getLogger("pycrcnn.bulk")
+#: How often Ray runs a task whose process or node was lost; questions in flight at most; seconds for a key set to come.
+_RETRIES, _MOST, _FETCH = 3, 256, 60.0
+
+
+class RayTasks:
+    """Computes on a cluster.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of the cluster; what ``RAY_ADDRESS`` says, or one of this machine alone that ends with this process.
+    programs : mapping of str to Path
+        The files of the model's programs, by identity.
+    key_sets : KeySets
+    flooding : float
+        See `pycrcnn.Program.rerandomize`.
+    lanes : int
+        Questions in flight; 0 for twice as many as the cluster computes at a time.
+    threads : int
+        Cores of each.
+    limits : NodeLimits
+        What a process of a node keeps ready.
+
+    Raises
+    ------
+    MissingPackageError
+        Ray is not installed.
+    InvalidValueError
+        No node has as many cores.
+    Refusal
+        ``unavailable``: the cluster cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: str | None,
+        programs: Mapping[str, Path],
+        key_sets: KeySets,
+        flooding: float,
+        lanes: int,
+        threads: int,
+        limits: NodeLimits,
+    ) -> None:
+        self._ray = ray = imported()
+        self._programs, self._key_sets = programs, key_sets
+        self._arguments = (release(), limits, threads, flooding)
+        try:
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise Refusal("unavailable", f"the cluster cannot be joined: {error}") from error
+        cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        if max(cores, default=0) < threads:
+            self.close()
+            raise InvalidValueError(f"--threads {threads}: the largest node of the cluster has {max(cores, default=0)}")
+        self.lanes = lanes or min(_MOST, 2 * sum(count // threads for count in cores))
+        self._task = ray.remote(_answer).options(num_cpus=threads, max_retries=_RETRIES)
+        self._references: Recent[Any] = Recent(limits.keys_bytes)
+        self._flying: set[Any] = set()
+        self._stopped = threading.Event()
+
+    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+        """See :class:`~pycrcnn.bulk.evaluate.Evaluator`."""
+        program = self._key_sets.program(keys)
+        images = EncryptedImages.from_bytes(data).images
+        if self._stopped.is_set():
+            raise CancelledError("the run was stopped")
+        references = [
+            self._references.get(program, lambda: self._put(self._programs[program].read_bytes())),
+            self._references.get(keys, lambda: self._put(self._key_sets.data(keys))),
+        ]
+        # References in a list are handed on as they are, and fetched only where their bytes are needed.
+        reply = self._reply(self._task.remote(self._arguments, program, keys, data, references))
+        failure = reply.failure()
+        if failure is None:
+            return reply.answer, images
+        if failure.code == LOST:
+            for identity in (program, keys):
+                self._references.forget(identity)
+        raise Refusal("unavailable", str(failure)) if failure.code in (LOST, STRANGE) else failure
+
+    def _put(self, data: bytes) -> tuple[Any, int]:
+        return self._ray.put(data), len(data)
+
+    def _reply(self, reference: Any) -> Reply:
+        self._flying.add(reference)
+        try:
+            return Reply.from_bytes(self._ray.get(reference))
+        except self._ray.exceptions.TaskCancelledError:
+            raise CancelledError("the run was stopped") from None
+        except self._ray.exceptions.RayError as error:
+            if self._stopped.is_set():
+                raise CancelledError("the run was stopped") from None
+            raise Refusal("unavailable", f"the cluster lost the task: {type(error).__name__}: {error}") from error
+        finally:
+            self._flying.discard(reference)
+
+    def stop(self) -> None:
+        """See :class:`~pycrcnn.bulk.evaluate.Evaluator`."""
+        self._stopped.set()
+        for reference in tuple(self._flying):
+            self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """See :class:`~pycrcnn.bulk.evaluate.Evaluator`."""
+        self._ray.shutdown()
+
+
+# On a node
+
+
+@lru_cache(maxsize=1)
+def _node(limits: NodeLimits, threads: int) -> Node:
+    """What this process keeps ready, from one task to the next."""
+    return Node(limits, threads)
+
+
+def _answer(
+    arguments: tuple[str, NodeLimits, int, float], program: str, keys: str, data: bytes, references: Sequence[Any]
+) -> bytes:
+    """A task: the reply to one question."""
+    asked_by, limits, threads, flooding = arguments
+    try:
+        if asked_by != release():
+            raise Refusal(STRANGE, f"a node has pycrcnn {release()}, the others {asked_by}: install the same on all")
+        fetch_program, fetch_keys = (_fetch(reference) for reference in references)
+        answer, _ = answer_of(_node(limits, threads), program, fetch_program, keys, fetch_keys, data, flooding)
+        return Reply(answer).to_bytes()
+    except PyCrCNNError as error:
+        return Reply(error=(error.code, str(error))).to_bytes()
+
+
+def _fetch(reference: Any) -> Fetch:
+    def bring() -> bytes:
+        import ray  # which runs this
+
+        try:
+            return bytes(ray.get(reference, timeout=_FETCH))
+        except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
+            raise Refusal(LOST, f"what was put into the object store is gone: {type(error).__name__}") from error
+
+    return bring
