@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import httpx2
 import numpy as np
 import pytest
 
+import serving
 from pycrcnn.cluster.local import LocalCluster
 from pycrcnn.program import Answer
 from service import BINARY, IMAGES, User, problem, programs, published
-from serving import Served, eventually
+from serving import Served
 
 CLEAR = programs()[0][0].predict(IMAGES)
 #: Key sets that a replica keeps ready.
@@ -62,6 +63,11 @@ def running(cluster: LocalCluster, models: Path, state: Path) -> Iterator[Served
 @pytest.fixture(scope="module")
 def user(running: Served) -> User:
     return User.of(running.http)
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What a condition gives, once it is something: processes start slowly on a machine that is busy."""
+    return serving.eventually(condition, 180)
 
 
 def figure(service: Served, name: str) -> float:
@@ -182,7 +188,7 @@ def test_a_head_that_is_lost_costs_neither_jobs_nor_keys_nor_results(
         assert state_of(again.http, open_)["status"] in ("queued", "running")
         cluster.restart_head()
         for job in (late, open_):
-            eventually(lambda job=job: state_of(again.http, job)["status"] == "done", 120)
+            eventually(lambda job=job: state_of(again.http, job)["status"] == "done")
         right(user, again.http.get(f"/v1/jobs/{late}/result"))
         answer = user.decrypted(again.http.get(f"/v1/jobs/{open_}/result").content)
         assert np.abs(answer - np.concatenate([CLEAR] * 40)).max() <= 6 * user.part.error + 1e-6

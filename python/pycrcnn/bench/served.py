@@ -22,10 +22,12 @@ class Served:
     Attributes
     ----------
     url : str
+    process : int
+        Its id.
     """
 
     def __init__(self, service: ChildService) -> None:
-        self.url = service.url
+        self.url, self.process = service.url, service.process.pid
         self._open: list[http.client.HTTPConnection] = []
 
     def connection(self) -> http.client.HTTPConnection:

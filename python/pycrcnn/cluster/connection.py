@@ -44,6 +44,8 @@ class Connection:
         self._told: Callable[[int], None] = lambda replicas: None
         self._ray = imported()
         self._handle: Any = None
+        #: Whether this is a replica of the same application, which is part of the cluster already.
+        self._inside = bool(self._ray.is_initialized())
         self._why = ""
         self._away_since = time.monotonic()
         self._stopped = threading.Event()
@@ -63,7 +65,8 @@ class Connection:
             self._stopped.set()
             self._changed.notify_all()
         self._thread.join(2 * _CONNECT)
-        self._ray.shutdown()
+        if not self._inside:
+            self._ray.shutdown()
 
     @property
     def ready(self) -> bool:
@@ -104,6 +107,8 @@ class Connection:
 
     def _join(self) -> None:
         ray, address = self._ray, self._settings.ray_address
+        if self._inside:
+            return
         if not ray.is_initialized():
             _listens(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
@@ -113,7 +118,7 @@ class Connection:
         self._deploy()
 
     def _deploy(self) -> None:
-        """In a thread of its own: it returns when all replicas run, which may be never, as a node may be missing."""
+        """Deploy them, in a thread: the call returns when all replicas run, and a node may be missing for long."""
 
         def deploy() -> None:
             while not self._stopped.is_set():
@@ -143,7 +148,7 @@ class Connection:
                     os._exit(1)  # as Ray does where it sees that first; a connection without a cluster has no other end
                 continue
             seen = time.monotonic()
-            if found is None and not self._deploying.is_alive():
+            if found is None and not self._inside and not self._deploying.is_alive():
                 self._deploy()  # somebody has taken them away
             replicas, handle, why = found or (0, None, "")
             if why:
