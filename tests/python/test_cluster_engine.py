@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
+import inspect
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import pycrcnn
 from pycrcnn.cluster import evaluator as evaluator_module
@@ -335,3 +338,16 @@ def test_a_process_that_serves_itself_does_not_import_ray(tmp_path: Path) -> Non
     code = "import sys; from pycrcnn.server import create_app, Settings; "
     code += "create_app(Settings(state=sys.argv[1], shipped_models=False)); assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+
+
+def test_the_example_for_serve_deploy_is_what_the_builder_takes() -> None:
+    text = Path(__file__).parents[2].joinpath("packaging", "cluster", "serve.yaml").read_text()
+    [app] = yaml.safe_load(text)["applications"]
+    module, _, name = app["import_path"].partition(":")
+    builder = getattr(importlib.import_module(module), name)
+    # Serve asks the class of the annotation.
+    [parameter] = inspect.signature(builder).parameters.values()
+    arguments = parameter.annotation(**app["args"])
+    assert isinstance(builder(arguments), ray.serve.Application)
+    with pytest.raises(ValueError, match="replicas"):
+        parameter.annotation(**{**app["args"], "replicas": 3})

@@ -35,7 +35,7 @@ __all__ = ["measure"]
 _BINARY = {"Content-Type": "application/octet-stream"}
 #: Of the rows: requests that a node is lost among, clients with keys of their own, and key sets that a replica keeps.
 _REQUESTS, _USERS, _KEPT = 500, 100, 20
-_CLIENTS, _ROUNDS, _SECONDS = 4, 3, 6.0
+_CLIENTS, _ROUNDS, _SECONDS, _WARM = 4, 3, 6.0, 20
 
 
 @dataclass
@@ -156,8 +156,11 @@ def _latency(arguments: argparse.Namespace, program: Program, image: Any) -> dic
         user.bring(there)
         ready = _prepared(program, user.keys.evaluation)
         first, _ = timed(1, lambda: user.ask(there))
+        first_figures = _figures(service)
+        for _ in range(_WARM):
+            other.ask(here)
+            user.ask(there)
         before = _figures(service)
-        other.ask(here)
         front = _core_seconds(service)
         inside, outside = [], []
         for _ in range(repeats):
@@ -176,8 +179,8 @@ def _latency(arguments: argparse.Namespace, program: Program, image: Any) -> dic
         "evaluate_s": each["evaluate_seconds"],
         "engine_s": each["away_seconds"] - each["evaluate_seconds"],
         "front_s": front / repeats,
-        "fetch_s": before["fetch_seconds"],
-        "prepare_s": before["prepare_seconds"],
+        "fetch_s": first_figures["fetch_seconds"],
+        "prepare_s": first_figures["prepare_seconds"],
         "bytes_up": len(user.body),
         "bytes_down": len(answer),
         "bytes_keys": len(user.keys.evaluation.to_bytes()),
