@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,18 @@ from pycrcnn.cluster.routing import ranked
 from pycrcnn.cluster.runtime import imported
 from pycrcnn.errors import CancelledError, FormatError, KeyMismatchError, ServiceError
 from pycrcnn.program import EncryptedImages, Program
+from pycrcnn.server import Settings
 from pycrcnn.server.plane.blobs import DiskBlobs
+from pycrcnn.server.plane.engine import Engine, InProcessEngine
 from pycrcnn.server.plane.keys import KeyStore
+from pycrcnn.server.plane.memory import Memory
+from pycrcnn.server.plane.objects import ObjectBlobs
 from pycrcnn.server.plane.queue import FairQueue
 from pycrcnn.server.plane.refusals import Refusal
 from pycrcnn.server.plane.registry import Registry
-from service import IMAGES, programs, settings
+from s3_server import s3_server
+from service import BINARY, IMAGES, User, programs, published, service, settings
+from serving import eventually
 
 ray = imported()
 
@@ -66,11 +73,10 @@ class Response:
 
 
 class Played:
-    """A connection to a cluster that answers with outcomes in turn; `evaluate.remote` as Serve's handles have it."""
+    """A connection to a cluster that answers with outcomes in turn; `remote` as the handle of a method has it."""
 
     def __init__(self, evaluator: Evaluator, *outcomes: Any) -> None:
         self.evaluator, self.outcomes = evaluator, list(outcomes)
-        self.evaluate = self
         self.asked: list[tuple[Question, list[Any]]] = []
         self.responses: list[Response] = []
         self.replicas = 1
@@ -351,3 +357,60 @@ def test_the_example_for_serve_deploy_is_what_the_builder_takes() -> None:
     assert isinstance(builder(arguments), ray.serve.Application)
     with pytest.raises(ValueError, match="replicas"):
         parameter.annotation(**{**app["args"], "replicas": 3})
+
+
+def test_jobs_wait_while_nothing_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycrcnn.server.plane.jobs._RETRY", 0.05)
+
+    class Away(Engine):
+        """Nothing evaluates at first."""
+
+        inner: Any = None
+        refused = 0
+
+        def evaluate(self, *arguments: Any) -> Any:
+            if self.refused < 3:
+                self.refused += 1
+                raise Refusal("unavailable", "no node evaluates at the moment", 5.0)
+            return self.inner.evaluate(*arguments)
+
+    engine = Away()
+    with service(published(tmp_path / "models"), tmp_path / "state", engine) as http:
+        plane = http.app.state.plane
+        engine.inner = InProcessEngine(plane.registry, plane.keys, Memory(10**10))
+        user = User.of(http)
+        body = user.encrypted().to_bytes()
+        job = http.post("/v1/jobs", params={"model": "small", **user.query}, content=body, headers=BINARY).json()["id"]
+        eventually(lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "done")
+        assert engine.refused == 3
+        answer = user.decrypted(http.get(f"/v1/jobs/{job}/result").content)
+        assert np.abs(answer - programs()[0][0].predict(IMAGES)).max() <= 6 * user.part.error
+
+
+def test_nodes_that_reach_the_key_store_read_keys_there(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(tmp_path / "s3") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{server.bucket}/keys"
+        ObjectBlobs(url).put(f"{setup.record.id}.keys", setup.keys.evaluation.to_bytes())
+        setup.engine._settings = settings(None, tmp_path, key_store=url, ray_shared_keys=True)
+        setup.evaluator = Evaluator(release(), NodeLimits(), 1, 1, 1.0, url)
+        setup.play()
+        setup.evaluate()
+        assert len(setup.puts) == 1  # the program only
+        replica = Evaluator(release(), NodeLimits(), 1, 1, 1.0, url)
+    setup.evaluator = replica  # which has nothing yet, and whose store is away
+    setup.play()
+    monkeypatch.setattr("pycrcnn.server.plane.objects.timedelta", lambda seconds: timedelta(seconds=1))
+    with pytest.raises(Refusal, match="object store does not answer") as away:
+        setup.evaluate()
+    assert away.value.code == "unavailable"
+
+
+def test_settings_of_a_cluster_are_held_against_each_other() -> None:
+    with pytest.raises(ValueError, match="ray_max_replicas must be at least"):
+        Settings(ray_min_replicas=3, ray_max_replicas=2)
+    with pytest.raises(ValueError, match="needs key_store"):
+        Settings(ray_shared_keys=True)

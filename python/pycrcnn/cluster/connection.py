@@ -74,7 +74,7 @@ class Connection:
         return self.replicas > 0 and not self._stopped.is_set()
 
     def handle(self) -> Any:
-        """The deployment's handle (`ray.serve.handle.DeploymentHandle`), once there is a replica that evaluates.
+        """The handle of the method that evaluates (`ray.serve.handle.DeploymentHandle`), once there is a replica.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Connection:
         if deployment is None:
             return None
         replicas = sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")
-        handle = self._handle or self._ray.serve.get_deployment_handle(EVALUATOR, app)
+        handle = self._handle or self._ray.serve.get_deployment_handle(EVALUATOR, app).evaluate
         return replicas, handle, "" if replicas else deployment.message
 
     def _count(self, replicas: int, handle: Any) -> None:

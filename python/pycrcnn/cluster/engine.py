@@ -140,7 +140,7 @@ class RayEngine(Engine):
         return failure.code in (LOST, STRANGE)
 
     def _asked(self, handle: Any, question: Question, part: bytes, look: Callable[[], None]) -> Reply:
-        response = handle.evaluate.remote(question, part, self._referred(question))
+        response = handle.remote(question, part, self._referred(question))
         try:
             while True:
                 look()
