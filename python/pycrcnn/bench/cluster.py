@@ -7,17 +7,20 @@ encrypted before. Every answer is decrypted and compared with that of the clear 
 from __future__ import annotations
 
 import argparse
+import functools
 import http.client
 import json
 import os
 import resource
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ from pycrcnn.bench.measuring import circumstances, network, summary, timed
 from pycrcnn.bench.served import Served, serving
 from pycrcnn.cluster.local import LocalCluster
 from pycrcnn.errors import ServiceError
-from pycrcnn.program import Answer, EvaluationKeys, Keys, Program, compile  # noqa: A004
+from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys, Keys, Program, compile  # noqa: A004
+from pycrcnn.server.plane.engine import reply_of
 
 __all__ = ["measure"]
 
@@ -201,14 +205,16 @@ def _prepared(program: Program, keys: EvaluationKeys) -> int:
 
 
 def _scaling(arguments: argparse.Namespace, program: Program, image: Any) -> dict[str, Any]:
-    """Two nodes and one in turn, so that both see the same machine; neither has the HTTP process to itself."""
+    """Two nodes and one in turn, so that both see the same machine; and what two bare processes get out of it, which
+    share its memory as the nodes do, and have no HTTP process, head and clients beside them.
+    """
     one, two, ratios = [], [], []
     user, other = _User.of(program, image), _User.of(program, image)
     with _clustered(program, 1) as (_, alone), _clustered(program, 2) as (_, service):
         user.bring(alone.connection())
         other.bring(service.connection())
         for target, asker in ((alone, user), (service, other)):
-            _rate(target, asker, 1.0)
+            _rate(target, asker, 3.0)
         front = resource.getrusage(resource.RUSAGE_SELF)
         for _ in range(_ROUNDS):
             one.append(_rate(alone, user))
@@ -216,13 +222,47 @@ def _scaling(arguments: argparse.Namespace, program: Program, image: Any) -> dic
             ratios.append(two[-1] / one[-1])
     spent = resource.getrusage(resource.RUSAGE_SELF)
     clients = spent.ru_utime + spent.ru_stime - front.ru_utime - front.ru_stime
+    bare = _bare(program, user)
     return {
         **_row(f"{_CLIENTS} clients", arguments),
         **summary("one_node_per_s", one),
         **summary("two_nodes_per_s", two),
         **summary("ratio", ratios),
+        **summary("bare_ratio", bare),
+        "ratio_of_bare": statistics.median(ratios) / statistics.median(bare),
         "client_s": clients / (_SECONDS * (sum(one) + sum(two))),
     }
+
+
+def _bare(program: Program, user: _User) -> list[float]:
+    """How many times as much two processes evaluate as one, round by round."""
+    with tempfile.TemporaryDirectory() as directory, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        program.save(Path(directory) / "program")
+        user.keys.evaluation.save(Path(directory) / "keys")
+        (Path(directory) / "question").write_bytes(user.body)
+
+        def evaluated(processes: int, seconds: float = _SECONDS / 2) -> float:
+            return sum(pool.map(_evaluated, [directory] * processes, [seconds] * processes))
+
+        evaluated(2)
+        return [1 / evaluated(1) * evaluated(2) for _ in range(_ROUNDS)]
+
+
+def _evaluated(directory: str, seconds: float) -> float:
+    """Evaluations a second in a process of its own."""
+    program, keys, question = _loaded(directory)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        reply_of(program, question, keys, 1.0)
+        done += 1
+    return done / (time.perf_counter() - start)
+
+
+@functools.cache
+def _loaded(directory: str) -> tuple[Program, EvaluationKeys, EncryptedImages]:
+    path = Path(directory)
+    program, keys = Program.load(path / "program", threads=1), EvaluationKeys.load(path / "keys")
+    return program, keys, EncryptedImages.load(path / "question")
 
 
 def _lost_node(arguments: argparse.Namespace, program: Program, image: Any) -> dict[str, Any]:
