@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -27,6 +28,8 @@ __all__ = ["RayEngine"]
 _LOGGER = logging.getLogger("pycrcnn.cluster")
 #: Attempts at one part of a request, and the seconds after the first after which there is none any more.
 _ATTEMPTS, _TRYING = 4, 60.0
+#: Seconds between the first two attempts; twice as long between the next.
+_PAUSE = 0.1
 _FIGURES = (
     *("replicas", "parts", "retries", "key_hits", "key_misses"),
     *("fetch_seconds", "prepare_seconds", "evaluate_seconds", "away_seconds"),
@@ -49,6 +52,7 @@ class RayEngine(Engine):
 
     def __init__(self, settings: Settings, registry: Registry, keys: KeyStore) -> None:
         self._ray = imported()
+        self._failures = (self._ray.exceptions.RayError, self._ray.serve.exceptions.RayServeException)
         self._settings, self._registry, self._keys = settings, registry, keys
         self._connection = Connection(settings)
         self._references: Recent[Any] = Recent(settings.ray_object_bytes)
@@ -108,7 +112,7 @@ class RayEngine(Engine):
             handle = self._connection.handle()
             try:
                 reply = self._asked(handle, question, part, look)
-            except self._ray.exceptions.RayError as error:
+            except self._failures as error:
                 why = f"{type(error).__name__}"  # a replica or its node has died: others compute it
             else:
                 failure = reply.failure()
@@ -130,6 +134,7 @@ class RayEngine(Engine):
             _LOGGER.warning("attempt %d at a part failed: %s", attempt + 1, why)
             if time.monotonic() - begun > _TRYING:
                 break
+            time.sleep(_PAUSE * 2**attempt)
         raise self._connection.unavailable()
 
     def _worth_trying(self, question: Question, failure: PyCrCNNError) -> bool:
@@ -149,7 +154,8 @@ class RayEngine(Engine):
                 except TimeoutError:
                     continue
         except BaseException:
-            response.cancel()  # nobody waits; no harm where it has ended
+            with contextlib.suppress(Exception):  # no harm where it has ended, and none where the cluster has
+                response.cancel()
             raise
 
     def _referred(self, question: Question) -> list[Any]:
