@@ -55,7 +55,7 @@ def served(cluster: LocalCluster, models: Path, state: Path, ready: str = "/read
 
 @pytest.fixture(scope="module")
 def running(cluster: LocalCluster, models: Path, state: Path) -> Iterator[Served]:
-    with served(cluster, models, state) as service:
+    with served(cluster, models, state, ready="/livez") as service:
         eventually(lambda: figure(service, "replicas") == 2)
         yield service
 

@@ -19,7 +19,7 @@ from pycrcnn.errors import BackendError, ServiceError
 __all__ = ["ChildService"]
 
 #: Seconds until it must answer, and those that it may take to end.
-_START, _END = 60.0, 30.0
+_START, _END = 120.0, 30.0
 _LIMIT = 1 << 16
 
 
