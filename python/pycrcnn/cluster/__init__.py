@@ -1,8 +1,8 @@
 """Evaluation on many machines, by Ray: ``pycrcnn serve --engine ray``. It needs ``pip install 'pycrcnn[ray]'``.
 
 The service stays what it is, one process that speaks HTTP and keeps keys and jobs. Its engine hands each part of a
-request to a replica of a Ray Serve deployment, which fetches programs and keys where it has them not. Nothing here is
-imported by the rest of the package unless that engine is chosen.
+request to a replica of a Ray Serve deployment, which fetches programs and keys where it has them not. Ray is
+imported only where that engine is chosen.
 
 ============ ===========================================================================
 module       what it knows
@@ -17,5 +17,7 @@ module       what it knows
 `engine`     the service's engine: attempts, references
 `app`        the whole service as an application of ``serve run`` and ``serve deploy``
 `local`      a cluster of processes on this machine
+`capacity`   on paper: bounds, what breaks first, cost; no Ray
+`simulation` a cluster, event by event; no Ray
 ============ ===========================================================================
 """

@@ -1,11 +1,13 @@
 """A cluster, simulated event by event: requests, keys in caches, the link that keys come over.
 
 Requests arrive as a Poisson process, each of a client drawn by popularity (Zipf's law; 0 for all alike). One of the
-HTTP processes handles it, then it goes to the node that the client's keys are at home at, or, if all of that node's
-cores are busy, to the first of the next few nodes that has an idle one, or, if none has, to where the fewest wait. A
-core that takes it up has the keys at hand, or fetches them over the one link that all nodes share, first come, first
-served, and makes them ready, while the core waits. A node keeps the keys that were used last (LRU). Evaluations take
-the measured seconds, always (they hardly vary), or exponentially distributed ones, for comparison with closed forms.
+HTTP processes handles it, then it goes to the node that the client's keys are at home at. If all of that node's cores
+are busy, it waits there for one turn where an evaluation is shorter than it takes to bring the keys elsewhere; or else
+it goes to the first of the next few nodes that has an idle core, or, if none has, to where the fewest wait
+(`pycrcnn.cluster.routing` does it so). A core that takes it up has the keys at hand, or fetches them over the one link
+that all nodes share, first come, first served, and makes them ready, while the core waits. A node keeps the keys that
+were used last (LRU). Evaluations take the measured seconds, always (they hardly vary), or exponentially distributed
+ones, for comparison with closed forms.
 
 For one node and keys at hand this is the queue M/D/c, or M/M/c with exponential times (Kleinrock, Queueing Systems I,
 1975).
@@ -146,13 +148,16 @@ class _Cluster:
         return ((home + i * step) % nodes for i in range(min(_CANDIDATES, nodes)))
 
     def arrive(self, now: float, request: int) -> None:
+        work = self._work
         candidates = tuple(self._candidates(int(self._clients[request])))
-        best = next((i for i in candidates if self.nodes[i].idle), None)
-        if best is None:
-            best = min(candidates, key=lambda i: len(self.nodes[i].queue))
-            self.nodes[best].queue.append((now, request))
-        else:
+        home = self.nodes[candidates[0]]
+        patient = work.evaluate < work.fetch + work.prepare and len(home.queue) < work.cores
+        best = next((i for i in candidates[: 1 if patient else None] if self.nodes[i].idle), None)
+        if best is not None:
             self._start(now, request, best)
+            return
+        best = candidates[0] if patient else min(candidates, key=lambda i: len(self.nodes[i].queue))
+        self.nodes[best].queue.append((now, request))
 
     def _start(self, now: float, request: int, at: int) -> None:
         work, node, client = self._work, self.nodes[at], int(self._clients[request])
