@@ -13,6 +13,12 @@ wait -n "$node" "$command"
 kill -TERM "$command" 2>/dev/null
 wait "$command"
 status=$?
+# A node says goodbye to its head, and for a minute also where there is no head any more.
 kill -TERM "$node" 2>/dev/null
-wait "$node"
+for _ in {1..50}; do
+    kill -0 "$node" 2>/dev/null || break
+    sleep 0.1
+done
+kill -KILL "$node" 2>/dev/null
+wait "$node" 2>/dev/null
 exit "$status"

@@ -243,18 +243,29 @@ def beside(tmp_path: Path, ray: str, *command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(script, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+def once(path: Path, then: str) -> str:
+    """Shell commands that wait for a file."""
+    return f"while [ ! -e {path} ]; do sleep 0.05; done; {then}"
+
+
 def test_a_command_ends_with_its_node(tmp_path: Path) -> None:
-    process = beside(tmp_path, "exit 1", "sh", "-c", "trap 'echo told; exit 7' TERM; while :; do sleep 0.05; done")
+    up = tmp_path / "up"
+    command = f"trap 'echo told; exit 7' TERM; touch {up}; while :; do sleep 0.05; done"
+    process = beside(tmp_path, once(up, "exit 1"), "sh", "-c", command)
     out, _ = process.communicate(timeout=30)
     assert (out, process.returncode) == ("told\n", 7)
     assert "--address=head:6379 --num-cpus=0" in (tmp_path / "arguments").read_text()
 
 
-def test_a_node_ends_with_its_command(tmp_path: Path) -> None:
-    process = beside(tmp_path, f"echo $$ > {tmp_path}/node; exec sleep 60", "sh", "-c", "sleep 0.3; exit 3")
+@pytest.mark.parametrize("when_told", ["exit 0", ""])
+def test_a_node_ends_with_its_command(tmp_path: Path, when_told: str) -> None:
+    """Also one that does not when it is told: a node without a head says goodbye for a minute."""
+    up = tmp_path / "up"
+    stub = f"trap '{when_told}' TERM; echo $$ > {up}.new; mv {up}.new {up}; while :; do sleep 0.05; done"
+    process = beside(tmp_path, stub, "sh", "-c", once(up, "exit 3"))
     process.communicate(timeout=30)
     assert process.returncode == 3
-    assert not Path(f"/proc/{(tmp_path / 'node').read_text().strip()}").exists()
+    assert not Path(f"/proc/{up.read_text().strip()}").exists()
 
 
 def test_a_supervisor_ends_both(tmp_path: Path) -> None:
