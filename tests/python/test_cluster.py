@@ -124,7 +124,7 @@ def test_more_clients_than_a_replica_keeps_keys_of_are_all_answered(running: Ser
 
 
 def test_a_job_that_is_cancelled_ends(running: Served, user: User) -> None:
-    body = user.encrypted(np.concatenate([IMAGES] * 100)).to_bytes()
+    body = user.encrypted(np.concatenate([IMAGES] * 40)).to_bytes()
     job = running.http.post("/v1/jobs", params={"model": "small", **user.query}, content=body, headers=BINARY).json()
     eventually(lambda: state_of(running.http, job["id"])["progress"] > 0)
     assert running.http.delete(f"/v1/jobs/{job['id']}").status_code == 204
@@ -173,7 +173,7 @@ def test_a_head_that_is_lost_costs_neither_jobs_nor_keys_nor_results(
     body = user.encrypted().to_bytes()
     done = running.http.post("/v1/jobs", params=query, content=body, headers=BINARY).json()["id"]
     eventually(lambda: state_of(running.http, done)["status"] == "done")
-    many = user.encrypted(np.concatenate([IMAGES] * 40)).to_bytes()
+    many = user.encrypted(np.concatenate([IMAGES] * 10)).to_bytes()
     open_ = running.http.post("/v1/jobs", params=query, content=many, headers=BINARY).json()["id"]
     eventually(lambda: state_of(running.http, open_)["progress"] > 0)
     cluster.kill_head()
@@ -191,6 +191,6 @@ def test_a_head_that_is_lost_costs_neither_jobs_nor_keys_nor_results(
             eventually(lambda job=job: state_of(again.http, job)["status"] == "done")
         right(user, again.http.get(f"/v1/jobs/{late}/result"))
         answer = user.decrypted(again.http.get(f"/v1/jobs/{open_}/result").content)
-        assert np.abs(answer - np.concatenate([CLEAR] * 40)).max() <= 6 * user.part.error + 1e-6
+        assert np.abs(answer - np.concatenate([CLEAR] * 10)).max() <= 6 * user.part.error + 1e-6
         right(user, user.predict())
     assert again.process.returncode == 0
