@@ -82,47 +82,60 @@ impl Evaluator {
             });
         }
 
-        let mut coefficients = Residues::from_slice(target);
-        if form == Form::Ntt {
-            for (x, table) in coefficients.chunks_exact_mut(degree).zip(self.context.tables()) {
-                table.inverse(x);
-            }
-        }
-        // One modulus at a time, so that the digits stay in the cache.
-        let mut products = [Residues::stale((primes + 1) * degree), Residues::stale((primes + 1) * degree)];
-        let [first, second] = &mut products;
-        let mut digits = Residues::stale(primes * degree);
-        for (i, (out0, out1)) in first.chunks_exact_mut(degree).zip(second.chunks_exact_mut(degree)).enumerate() {
-            let prime = if i == primes { key_primes - 1 } else { i };
-            let table = &self.context.tables()[prime];
+        // Each row is a buffer of its own: rows one at the end of the other would share their places in the caches.
+        let rows = target.chunks_exact(degree).zip(self.context.tables());
+        let coefficients: Vec<Residues> = rows
+            .map(|(row, table)| {
+                let mut row = Residues::from_slice(row);
+                if form == Form::Ntt {
+                    table.inverse(&mut row);
+                }
+                row
+            })
+            .collect();
+        let mut digits: Vec<Residues> = (0..primes).map(|_| Residues::stale(degree)).collect();
+        let mut inner_products = |i: usize, [out0, out1]: [&mut [u64]; 2]| {
+            let table = &self.context.tables()[if i == primes { key_primes - 1 } else { i }];
             // Modulo its own prime, and transformed already, a digit is the target's row.
             let own = (form == Form::Ntt && i < primes).then_some(i);
-            let rows = digits.chunks_exact_mut(degree).zip(coefficients.chunks_exact(degree));
-            for (_, (digit, coefficients)) in rows.enumerate().filter(|&(j, _)| Some(j) != own) {
-                table.kernels().reduce(digit, coefficients);
-                table.forward(digit);
+            for (j, (digit, row)) in digits.iter_mut().zip(&coefficients).enumerate() {
+                if Some(j) != own {
+                    table.begin_forward(digit, row, self.context.modulus(j), 0);
+                }
             }
-            let mut digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
-            if let Some(j) = own {
-                digits[j] = &target[j * degree..(j + 1) * degree];
+            // A block of all digits stays in the cache; the key's rows, which do not, are fetched while it is transformed.
+            let len = table.block_len();
+            for (block, (out0, out1)) in out0.chunks_exact_mut(len).zip(out1.chunks_exact_mut(len)).enumerate() {
+                let place = block * len..(block + 1) * len;
+                let key_rows = |j| [0, 1].map(|part| &key.row(j, part, i, primes, degree)[place.clone()]);
+                let keys: Vec<[&[u64]; 2]> = (0..primes).map(key_rows).collect();
+                let finished = digits.iter_mut().zip(&keys).enumerate().map(|(j, (digit, &keys))| {
+                    if Some(j) == own {
+                        return &target[j * degree..(j + 1) * degree][place.clone()];
+                    }
+                    let digit = &mut digit[place.clone()];
+                    table.finish_forward(block, digit, keys);
+                    digit
+                });
+                let digits: Vec<&[u64]> = finished.collect();
+                table.kernels().inner_products([out0, out1], &digits, &keys);
             }
-            let keys: Vec<[&[u64]; 2]> =
-                (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
-            table.kernels().inner_products([out0, out1], &digits, &keys);
-        }
+        };
 
+        // The special prime first: so the other products are divided by it while they are in the cache.
+        let mut last = [Residues::stale(degree), Residues::stale(degree)];
+        inner_products(primes, last.each_mut().map(|x| &mut x[..]));
+        last.iter_mut().for_each(|last| division.round(last, Form::Ntt));
         let mut switched = Ciphertext::stale(&self.context, 2, primes, form, scale);
-        let mut remainder = Residues::stale(degree);
-        for (part, (product, addend)) in products.iter_mut().zip(addends).enumerate() {
-            let (product, last) = product.split_at_mut(primes * degree);
-            division.round(last, Form::Ntt);
-            for (j, x) in product.chunks_exact_mut(degree).enumerate() {
-                division.remainder(j, last, form, &mut remainder);
+        let mut products = [Residues::stale(degree), Residues::stale(degree)];
+        for (j, table) in self.context.tables()[..primes].iter().enumerate() {
+            inner_products(j, products.each_mut().map(|x| &mut x[..]));
+            for (part, ((x, addend), last)) in products.iter_mut().zip(addends).zip(&last).enumerate() {
                 if form == Form::Coefficient {
-                    self.context.tables()[j].inverse(x);
+                    table.inverse(x);
                 }
                 let addend = addend.map(|addend| &addend[j * degree..(j + 1) * degree]);
-                division.divide(j, switched.residues_mut(part, j), x, &remainder, addend);
+                division.divide(j, form, switched.residues_mut(part, j), x, last, addend);
             }
         }
         Ok(switched)

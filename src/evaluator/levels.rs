@@ -12,14 +12,14 @@ use crate::scheme::{Ciphertext, Context, Form, Scheme};
 #[derive(Debug)]
 pub(super) struct DivideByPrime {
     divisor: Arc<NttTable>,
-    /// for each remaining prime: 1/d and -floor(d/2)
+    /// for each remaining prime: -1/d and -floor(d/2)
     factors: Vec<DivisionFactor>,
 }
 
 #[derive(Debug)]
 struct DivisionFactor {
     table: Arc<NttTable>,
-    inverse: u64,
+    minus_inverse: u64,
     minus_half: u64,
 }
 
@@ -33,7 +33,7 @@ impl DivideByPrime {
                 let q = table.modulus();
                 DivisionFactor {
                     table: table.clone(),
-                    inverse: q.pow(q.reduce(d), q.value() - 2),
+                    minus_inverse: q.neg(q.pow(q.reduce(d), q.value() - 2)),
                     minus_half: q.neg(q.reduce(d / 2)),
                 }
             })
@@ -49,21 +49,38 @@ impl DivideByPrime {
         self.divisor.kernels().add_scalar_assign(last, self.divisor.modulus().value() / 2);
     }
 
-    /// The remainder r modulo prime number j, in the form asked for, of a [rounded](Self::round) `last`.
-    pub(super) fn remainder(&self, j: usize, last: &[u64], form: Form, out: &mut [u64]) {
-        let factor = &self.factors[j];
-        let kernels = factor.table.kernels();
-        kernels.reduce(out, last);
-        kernels.add_scalar_assign(out, factor.minus_half);
-        if form == Form::Ntt {
-            factor.table.forward(out);
+    /// out = (x - r) / d + addend modulo prime number j, in the form asked for, for a [rounded](Self::round) `last`.
+    pub(super) fn divide(
+        &self,
+        j: usize,
+        form: Form,
+        out: &mut [u64],
+        x: &[u64],
+        last: &[u64],
+        addend: Option<&[u64]>,
+    ) {
+        let DivisionFactor { table, minus_inverse, minus_half } = &self.factors[j];
+        let kernels = table.kernels();
+        // r is made where the result goes: (r - x) (-1/d)
+        if form == Form::Coefficient {
+            kernels.reduce(out, last);
+            kernels.add_scalar_assign(out, *minus_half);
+            kernels.sub_mul_scalar_assign(out, x, *minus_inverse);
+            if let Some(addend) = addend {
+                kernels.add_assign(out, addend);
+            }
+            return;
         }
-    }
-
-    /// out = (x - r) / d + addend modulo prime number j.
-    pub(super) fn divide(&self, j: usize, out: &mut [u64], x: &[u64], remainder: &[u64], addend: Option<&[u64]>) {
-        let factor = &self.factors[j];
-        factor.table.kernels().sub_mul_scalar(out, x, remainder, factor.inverse, addend);
+        table.begin_forward(out, last, self.divisor.modulus(), *minus_half);
+        let len = table.block_len();
+        for (i, (out, x)) in out.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
+            let addend = addend.map(|addend| &addend[i * len..(i + 1) * len]);
+            table.finish_forward(i, out, [x, addend.unwrap_or_default()]);
+            kernels.sub_mul_scalar_assign(out, x, *minus_inverse);
+            if let Some(addend) = addend {
+                kernels.add_assign(out, addend);
+            }
+        }
     }
 }
 
@@ -143,13 +160,11 @@ impl Evaluator {
             Scheme::Ckks => a.scale() / self.context.modulus(left).value() as f64,
         };
         let mut quotient = Ciphertext::stale(&self.context, a.size(), left, a.form(), scale);
-        let mut remainder = Residues::stale(self.context.degree());
         for i in 0..a.size() {
             let mut last = Residues::from_slice(a.residues(i, left));
             division.round(&mut last, a.form());
             for j in 0..left {
-                division.remainder(j, &last, a.form(), &mut remainder);
-                division.divide(j, quotient.residues_mut(i, j), a.residues(i, j), &remainder, None);
+                division.divide(j, a.form(), quotient.residues_mut(i, j), a.residues(i, j), &last, None);
             }
         }
         Ok(quotient)

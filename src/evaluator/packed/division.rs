@@ -26,8 +26,8 @@ struct Factor {
     special: u64,
     /// -h
     minus_half: u64,
-    /// 1 / (P q)
-    inverse: u64,
+    /// -1 / (P q)
+    minus_inverse: u64,
 }
 
 impl DivideByPair {
@@ -44,7 +44,7 @@ impl DivideByPair {
                 table: table.clone(),
                 special: modulus.reduce(p.value()),
                 minus_half: modulus.neg(modulus.reduce_wide(half)),
-                inverse: modulus.mul(inverse(p, modulus), inverse(q, modulus)),
+                minus_inverse: modulus.neg(modulus.mul(inverse(p, modulus), inverse(q, modulus))),
             }
         });
         Self {
@@ -78,8 +78,12 @@ impl DivideByPair {
         kernels.reduce(&mut remainder, by_special);
         kernels.reduce(&mut digit, by_last);
         kernels.mul_scalar_add(&mut remainder, &digit, factor.special);
-        kernels.add_scalar_assign(&mut remainder, factor.minus_half);
-        factor.table.forward(&mut remainder);
-        kernels.sub_mul_scalar(out, x, &remainder, factor.inverse, None);
+        // The remainder r is made where the result goes: (r - x) (-1 / (P q)).
+        let len = factor.table.block_len();
+        factor.table.begin_forward(out, &remainder, kernels.modulus(), factor.minus_half);
+        for (i, (out, x)) in out.chunks_exact_mut(len).zip(x.chunks_exact(len)).enumerate() {
+            factor.table.finish_forward(i, out, [x, &[]]);
+            kernels.sub_mul_scalar_assign(out, x, factor.minus_inverse);
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::division::DivideByPair;
 use crate::error::Result;
 use crate::evaluator::Evaluator;
 use crate::evaluator::levels::DivideByPrime;
-use crate::ring::{NttTable, Residues};
+use crate::ring::{Modulus, NttTable, Residues};
 use crate::scheme::{Ciphertext, Form, KeySwitchKey};
 
 /// Two polynomials over `primes` data primes and the key-switching prime, in NTT form, prime by prime:
@@ -51,9 +51,9 @@ impl Extended {
 pub(super) struct Digits<'a> {
     /// the polynomial in NTT form, where that is at hand: digit j modulo prime j
     own: Option<&'a [u64]>,
-    /// in coefficient form, digit j moved up by `halves[j]`
+    /// in coefficient form, digit j moved up by half of `moduli[j]`
     coefficients: Residues,
-    halves: Vec<u64>,
+    moduli: Vec<Modulus>,
     degree: usize,
 }
 
@@ -71,33 +71,29 @@ impl<'a> Digits<'a> {
     pub fn of_coefficients(evaluator: &Evaluator, mut coefficients: Residues) -> Self {
         let degree = evaluator.context.degree();
         let tables = &evaluator.context.tables()[..coefficients.len() / degree];
-        let halves: Vec<u64> = tables.iter().map(|table| table.modulus().value() / 2).collect();
-        for ((row, table), &half) in coefficients.chunks_exact_mut(degree).zip(tables).zip(&halves) {
-            table.kernels().add_scalar_assign(row, half);
+        for (row, table) in coefficients.chunks_exact_mut(degree).zip(tables) {
+            table.kernels().add_scalar_assign(row, table.modulus().value() / 2);
         }
-        Self { own: None, coefficients, halves, degree }
+        let moduli = tables.iter().map(|table| table.modulus()).collect();
+        Self { own: None, coefficients, moduli, degree }
     }
 
-    /// All digits modulo prime number `i` of a level (or the key-switching prime, after them), in NTT form.
-    pub fn modulo(&self, i: usize, table: &NttTable) -> Residues {
-        let mut digits = Residues::stale(self.coefficients.len());
+    /// Each digit modulo prime number `i` of a level (or the key-switching prime, after them), in NTT form: each in a buffer
+    /// of its own, as rows one at the end of the other would share their places in the caches.
+    pub fn modulo(&self, i: usize, table: &NttTable) -> Vec<Residues> {
         // In parallel again within what is done for each prime: there are few primes, and seldom a multiple of the threads.
-        let rows = digits.par_chunks_exact_mut(self.degree).zip(self.coefficients.par_chunks_exact(self.degree));
-        rows.enumerate().for_each(|(j, (digit, coefficients))| match self.own {
-            Some(own) if i == j => digit.copy_from_slice(&own[j * self.degree..(j + 1) * self.degree]),
+        let rows = self.coefficients.par_chunks_exact(self.degree).enumerate();
+        let digit = |(j, coefficients): (usize, &[u64])| match self.own {
+            Some(own) if i == j => Residues::from_slice(&own[j * self.degree..(j + 1) * self.degree]),
             _ => {
-                let kernels = table.kernels();
-                if i == j {
-                    digit.copy_from_slice(coefficients);
-                } else {
-                    kernels.reduce(digit, coefficients);
-                }
-                let modulus = kernels.modulus();
-                kernels.add_scalar_assign(digit, modulus.neg(modulus.reduce(self.halves[j])));
-                table.forward(digit);
+                let (modulus, from) = (table.modulus(), self.moduli[j]);
+                let minus_half = modulus.neg(modulus.reduce(from.value() / 2));
+                let mut digit = Residues::stale(self.degree);
+                table.forward_from(&mut digit, coefficients, from, minus_half);
+                digit
             }
-        });
-        digits
+        };
+        rows.map(digit).collect()
     }
 }
 
@@ -109,12 +105,12 @@ impl Evaluator {
     }
 
     /// The inner product of digits modulo prime number `i` with a key.
-    pub(super) fn inner_product(&self, i: usize, digits: &[u64], key: &KeySwitchKey, out: Pair<'_>) {
+    pub(super) fn inner_product(&self, i: usize, digits: &[Residues], key: &KeySwitchKey, out: Pair<'_>) {
         let degree = self.context.degree();
-        let primes = digits.len() / degree;
+        let primes = digits.len();
         let keys: Vec<[&[u64]; 2]> =
             (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
-        let digits: Vec<&[u64]> = digits.chunks_exact(degree).collect();
+        let digits: Vec<&[u64]> = digits.iter().map(|digit| &digit[..]).collect();
         self.extended_table(i, primes).kernels().inner_products(out, &digits, &keys);
     }
 
@@ -138,9 +134,8 @@ impl Evaluator {
         });
         quotient.data_mut().par_chunks_exact_mut(degree).enumerate().for_each(|(row, out)| {
             let (part, j) = (row / sum.primes, row % sum.primes);
-            let mut remainder = Residues::stale(degree);
-            division.remainder(j, &last[part * degree..(part + 1) * degree], Form::Ntt, &mut remainder);
-            division.divide(j, out, sum.rows(j)[part], &remainder, None);
+            let last = &last[part * degree..(part + 1) * degree];
+            division.divide(j, Form::Ntt, out, sum.rows(j)[part], last, None);
         });
         quotient
     }

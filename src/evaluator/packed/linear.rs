@@ -212,13 +212,7 @@ impl Evaluator {
         rows.into_par_iter().enumerate().try_for_each(|(i, sums)| {
             cancellation.check()?;
             let rotated = self.rotated(i, x, digits.as_ref(), &babies);
-            let rotated: Vec<[&[u64]; 2]> = rotated
-                .chunks_exact(2 * degree)
-                .map(|rows| {
-                    let (first, second) = rows.split_at(degree);
-                    [first, second]
-                })
-                .collect();
+            let rotated: Vec<[&[u64]; 2]> = rotated.iter().map(|rows| rows.split_at(degree).into()).collect();
             let kernels = self.extended_table(i, primes).kernels();
             diagonals.groups.par_iter().zip(sums).for_each(|(group, sum)| {
                 let weights: Vec<&[u64]> =
@@ -231,32 +225,39 @@ impl Evaluator {
         self.add_giants(sums, &giants, cancellation)
     }
 
-    /// The baby rotations of `x` times P, modulo prime number `i`: `[babies][2][N]`.
-    fn rotated(&self, i: usize, x: &Ciphertext, digits: Option<&Digits>, babies: &[Option<&RotationKey>]) -> Residues {
+    /// The baby rotations of `x` times P, modulo prime number `i`, each `[2][N]`.
+    fn rotated(
+        &self,
+        i: usize,
+        x: &Ciphertext,
+        digits: Option<&Digits>,
+        babies: &[Option<&RotationKey>],
+    ) -> Vec<Residues> {
         let degree = self.context.degree();
         let digits = digits.map(|digits| digits.modulo(i, self.extended_table(i, x.primes())));
-        let mut rotated = Residues::stale(babies.len() * 2 * degree);
-        let outputs = rotated.par_chunks_exact_mut(2 * degree).zip(babies);
-        outputs.for_each_init(
+        let rotated = babies.par_iter().map_init(
             || Residues::stale(2 * degree),
-            |scratch, (out, key)| match (key, &digits) {
+            |scratch, key| match (key, &digits) {
                 (Some(rotation), Some(digits)) => {
                     let [first, second] = super::extended::pair(scratch);
                     self.inner_product(i, digits, &rotation.key, [&mut *first, &mut *second]);
                     self.add_lifted(i, first, x, 0);
-                    let out = super::extended::pair(out);
+                    let mut rows = Residues::stale(2 * degree);
+                    let out = super::extended::pair(&mut rows);
                     rotation.automorphism.apply_ntt(out[0], first);
                     rotation.automorphism.apply_ntt(out[1], second);
+                    rows
                 }
                 _ => {
-                    out.fill(0);
-                    for (part, row) in super::extended::pair(out).into_iter().enumerate() {
+                    let mut rows = Residues::zeros(2 * degree);
+                    for (part, row) in super::extended::pair(&mut rows).into_iter().enumerate() {
                         self.add_lifted(i, row, x, part);
                     }
+                    rows
                 }
             },
         );
-        rotated
+        rotated.collect()
     }
 
     /// The sum of all groups, each rotated by its giant.
@@ -296,9 +297,7 @@ impl Evaluator {
         if let Some(division) = &self.special {
             division.round(&mut last, Form::Coefficient);
             coefficients.par_chunks_exact_mut(degree).enumerate().for_each(|(j, out)| {
-                let mut remainder = Residues::stale(degree);
-                division.remainder(j, &last, Form::Coefficient, &mut remainder);
-                division.divide(j, out, sum.rows(j)[1], &remainder, None);
+                division.divide(j, Form::Coefficient, out, sum.rows(j)[1], &last, None);
             });
         }
         let digits = Digits::of_coefficients(self, coefficients);

@@ -2,8 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{MOST_ROWS, STRETCH, vector_kernels};
+use super::vector::{STRETCH, vector_kernels};
 use crate::ring::backend::avx2::{Arithmetic, Modulus50, load, store, to_double};
+
+/// How many digits, each with two key rows, an inner product reads side by side.
+const MOST_ROWS: usize = 3;
 
 vector_kernels!("avx2,fma", Modulus50, __m256i, 4);
 

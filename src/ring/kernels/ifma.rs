@@ -2,8 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{MOST_ROWS, STRETCH, vector_kernels};
+use super::vector::{STRETCH, vector_kernels};
 use crate::ring::backend::ifma::{Accumulator, Arithmetic, Modulus52, load, store};
+
+/// How many digits, each with two key rows, an inner product reads side by side.
+const MOST_ROWS: usize = 8;
 
 vector_kernels!("avx512f,avx512ifma", Modulus52, __m512i, 8);
 

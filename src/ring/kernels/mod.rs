@@ -217,14 +217,7 @@ impl Kernels {
         dispatch!(self, inner_products([out0, out1], digits, keys));
     }
 
-    /// The last step of a division by a dropped prime: out = (c - t) factor (+ addend), the factor in
-    /// `[0, q)` being the prime's inverse modulo q.
-    pub fn sub_mul_scalar(&self, out: &mut [u64], c: &[u64], t: &[u64], factor: u64, addend: Option<&[u64]>) {
-        same_length(out.len(), &[c.len(), t.len(), addend.map_or(out.len(), <[u64]>::len)]);
-        dispatch!(self, sub_mul_scalar(out, c, t, factor, addend));
-    }
-
-    /// As [`sub_mul_scalar`](Kernels::sub_mul_scalar), in place: c = (c - t) factor.
+    /// The last step of a division by a dropped prime: c = (c - t) factor, the factor in `[0, q)`.
     pub fn sub_mul_scalar_assign(&self, c: &mut [u64], t: &[u64], factor: u64) {
         same_length(c.len(), &[t.len()]);
         dispatch!(self, sub_mul_scalar_assign(c, t, factor));

@@ -134,19 +134,6 @@ pub(super) fn inner_products(q: Modulus, [out0, out1]: [&mut [u64]; 2], digits: 
     }
 }
 
-pub(super) fn sub_mul_scalar(q: Modulus, out: &mut [u64], c: &[u64], t: &[u64], factor: u64, addend: Option<&[u64]>) {
-    let companion = q.shoup(factor);
-    let quotients = c.iter().zip(t).map(|(&c, &t)| q.mul_shoup(q.sub(c, t), factor, companion));
-    match addend {
-        None => out.iter_mut().zip(quotients).for_each(|(out, quotient)| *out = quotient),
-        Some(addend) => {
-            for (out, (quotient, &addend)) in out.iter_mut().zip(quotients.zip(addend)) {
-                *out = q.add(quotient, addend);
-            }
-        }
-    }
-}
-
 pub(super) fn sub_mul_scalar_assign(q: Modulus, c: &mut [u64], t: &[u64], factor: u64) {
     let companion = q.shoup(factor);
     for (c, &t) in c.iter_mut().zip(t) {

@@ -60,8 +60,6 @@ proptest! {
         check(q, each(&|a, _, _| a * w), &c, |k, x| k.mul_scalar(x, &a, s));
         check(q, each(&|a, _, _| a * w), &a, |k, x| k.mul_scalar_assign(x, s));
         check(q, each(&|a, _, c| a * w + c), &c, |k, x| k.mul_scalar_add(x, &a, s));
-        check(q, each(&|a, b, _| (a + p - b) * w), &c, |k, x| k.sub_mul_scalar(x, &a, &b, s, None));
-        check(q, each(&|a, b, c| (a + p - b) * w + c), &a, |k, x| k.sub_mul_scalar(x, &a, &b, s, Some(&c)));
         check(q, each(&|a, b, _| (a + p - b) * w), &a, |k, x| k.sub_mul_scalar_assign(x, &b, s));
         check(q, wide.iter().map(|x| x % q.value()).collect(), &c, |k, x| k.reduce(x, &wide));
     }

@@ -4,9 +4,6 @@
 //! instruction set. It expects `Arithmetic`, `load` and `store` of that backend in scope, and gives
 //! each kernel the name and the arguments of its portable oracle.
 
-/// How many digits, each with two key rows, an inner product reads side by side.
-pub(super) const MOST_ROWS: usize = 3;
-
 /// The residues of a stretch, for which partial sums stay in the L1 cache.
 pub(super) const STRETCH: usize = 1024;
 
@@ -144,25 +141,6 @@ macro_rules! vector_kernels {
             update(out0, [a0, b0], |_, [a0, b0]| m.mul(a0, b0));
             update(out1, [a0, a1, b0, b1], |_, [a0, a1, b0, b1]| m.mul_add(a0, b1, m.mul(a1, b0)));
             update(out2, [a1, b1], |_, [a1, b1]| m.mul(a1, b1));
-        }
-
-        #[target_feature(enable = $features)]
-        pub(super) fn sub_mul_scalar(
-            q: &$modulus,
-            out: &mut [u64],
-            c: &[u64],
-            t: &[u64],
-            factor: u64,
-            addend: Option<&[u64]>,
-        ) {
-            let m = Arithmetic::new(q);
-            let factor = m.constant(q, factor);
-            match addend {
-                None => update(out, [c, t], |_, [c, t]| m.mul_constant(m.sub(c, t), factor)),
-                Some(addend) => {
-                    update(out, [c, t, addend], |_, [c, t, addend]| m.add(m.mul_constant(m.sub(c, t), factor), addend))
-                }
-            }
         }
 
         #[target_feature(enable = $features)]

@@ -164,6 +164,69 @@ impl NttTable {
         }
     }
 
+    /// Coefficients modulo another prime, reduced and moved up by `offset`, a residue, to values in `[0, q)`.
+    ///
+    /// # Panics
+    /// Where `out` or `words` does not hold N words.
+    pub fn forward_from(&self, out: &mut [u64], words: &[u64], from: Modulus, offset: u64) {
+        self.begin_forward(out, words, from, offset);
+        for (i, block) in out.chunks_exact_mut(self.block_len()).enumerate() {
+            self.finish_forward(i, block, [&[]; 2]);
+        }
+    }
+
+    /// The length of a block of [`finish_forward`](Self::finish_forward).
+    pub fn block_len(&self) -> usize {
+        match &self.constants {
+            #[cfg(target_arch = "x86_64")]
+            Constants::Ifma(constants) if self.splits() => constants.block_len(),
+            _ => self.degree,
+        }
+    }
+
+    /// Whether the transform is done in two parts: on the other backends and at the smallest degrees the first does all.
+    fn splits(&self) -> bool {
+        self.degree >= 64
+    }
+
+    /// The first part of [`forward_from`](Self::forward_from): what is left is done block by block, so that what comes
+    /// after the transform finds a block in the cache.
+    ///
+    /// # Panics
+    /// Where `out` or `words` does not hold N words.
+    pub fn begin_forward(&self, out: &mut [u64], words: &[u64], from: Modulus, offset: u64) {
+        assert_eq!([out.len(), words.len()], [self.degree; 2], "a polynomial has N coefficients");
+        match &self.constants {
+            #[cfg(target_arch = "x86_64")]
+            Constants::Ifma(constants) if self.splits() => {
+                // SAFETY: as in `forward`.
+                unsafe { constants.begin_forward(out, words, from.value(), offset) }
+            }
+            _ => {
+                self.kernels.reduce(out, words);
+                self.kernels.add_scalar_assign(out, offset);
+                self.forward(out);
+            }
+        }
+    }
+
+    /// The second part of [`forward_from`](Self::forward_from), for block number `i`. What is read next can be named, as
+    /// long as the block or empty, to be fetched from memory meanwhile.
+    ///
+    /// # Panics
+    /// Where the block does not hold [`block_len`](Self::block_len) words, or the polynomial does not have it.
+    pub fn finish_forward(&self, i: usize, block: &mut [u64], upcoming: [&[u64]; 2]) {
+        assert!(block.len() == self.block_len() && i < self.degree / block.len(), "a block of the polynomial");
+        match &self.constants {
+            #[cfg(target_arch = "x86_64")]
+            Constants::Ifma(constants) if self.splits() => {
+                // SAFETY: as in `forward`.
+                unsafe { constants.finish_forward(i, block, upcoming) }
+            }
+            _ => {}
+        }
+    }
+
     /// Values in `[0, q)` to coefficients in `[0, q)`, in place.
     ///
     /// # Panics

@@ -90,6 +90,30 @@ fn backends_agree_at_every_degree_and_size_of_prime() {
 }
 
 #[test]
+fn words_of_other_primes_are_reduced_moved_up_and_transformed() {
+    for degree in [32, 64, 1024, 2048, 4096, 8192, 16384, 32768, 65536] {
+        for bits in [20, 36, 45, 46, 47, 48, 49, 50, 60] {
+            let Ok(found) = primes::largest(2 * degree as u64, bits, 1) else { continue };
+            let q = Modulus::new(found[0]).unwrap();
+            let tables = tables(degree, q);
+            for from in [18, 36, 49, 50, 51, 52, 61].map(|bits| Modulus::new((1 << bits) - 1).unwrap()) {
+                for offset in [0, q.value() - 1] {
+                    let words = polynomial(degree, from, 7);
+                    let mut expected: Vec<u64> = words.iter().map(|&x| q.add(q.reduce(x), offset)).collect();
+                    tables[0].forward(&mut expected);
+                    for table in &tables {
+                        let mut out = vec![1; degree];
+                        table.forward_from(&mut out, &words, from, offset);
+                        let backend = table.kernels().backend();
+                        assert!(out == expected, "{backend:?}, N = {degree}, q = {}, words {from:?}", q.value());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn degrees_and_moduli_without_a_transform_are_refused() {
     let q = prime(1024, 40);
     assert!(matches!(NttTable::new(1000, q), Err(Error::InvalidDegree { .. })));
