@@ -22,6 +22,8 @@ impl Prime {
     pub const VECTOR_MIN: i64 = 1 << 20;
     /// The vector kernels multiply balanced residues of primes below this.
     pub const SQUARE_LIMIT: i64 = 1 << 50;
+    /// Sums of words are formed for primes below this: twice the largest sum and one and a half primes are below 2^52.
+    pub const WORD_LIMIT: i64 = 1 << 48;
 
     pub fn new(modulus: Modulus) -> Self {
         Self { modulus, value: modulus.value() as i64, inverse: 1.0 / modulus.value() as f64 }
@@ -50,6 +52,8 @@ pub(super) enum Products {
     /// weight times residue fits 64 bits: one multiplication. The sum is reduced after each of these
     /// numbers of taps; the last is the number of taps.
     Whole(Vec<u32>),
+    /// sums of few or small products fit 52 bits: one multiply-add. Reductions as above
+    Words(Vec<u32>),
     /// the residue is split as high 2^32 + low, low in `[-2^31, 2^31)`: two multiplications, two sums
     Halves(Vec<u32>),
     /// weights, residues and sums are whole numbers below 2^53: one multiply-add in double precision. Reductions as
@@ -61,18 +65,31 @@ impl Products {
     /// The numbers of taps after which sums are reduced.
     pub fn ends(&self) -> &[u32] {
         match self {
-            Products::Whole(ends) | Products::Halves(ends) | Products::Doubles(ends, _) => ends,
+            Products::Whole(ends) | Products::Words(ends) | Products::Halves(ends) | Products::Doubles(ends, _) => ends,
         }
     }
 
     /// Fewer products than this between reductions, and halves are faster.
     const WORTHWHILE: usize = 4;
 
+    /// Fewer multiply-adds of words than this between reductions, and whole products are faster.
+    const LONG: usize = 16;
+
+    /// The largest absolute value of a sum of words.
+    pub const WORD: u64 = (1 << 51) - (1 << 48);
+
     /// The largest absolute value of the halves: the low one's.
     const HALF: u64 = 1 << 31;
 
-    /// One multiplication where the sizes of weights and prime allow it.
+    /// One multiply-add of words, or one multiplication, where the sizes of weights and prime allow it.
     pub fn choose(block: Block<'_>, prime: &Prime) -> Self {
+        let words = || reductions(block, prime.magnitude(), prime, Self::WORD);
+        if prime.value < Prime::WORD_LIMIT
+            && let Some(ends) = words()
+            && block.taps.len() >= Self::LONG * (ends.len() - 1)
+        {
+            return Products::Words(ends);
+        }
         match reductions(block, prime.magnitude(), prime, i64::MAX as u64) {
             Some(ends) if block.taps.len() >= Self::WORTHWHILE * (ends.len() - 1) => Products::Whole(ends),
             _ => Self::halves(block, prime),

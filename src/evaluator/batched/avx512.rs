@@ -1,4 +1,4 @@
-//! AVX-512 kernels: 64-bit low products (F, DQ), quotients in double precision.
+//! AVX-512 kernels: 64-bit low products (F, DQ) with quotients in double precision, and multiply-adds of 52 bits (IFMA).
 
 use std::arch::x86_64::*;
 
@@ -49,6 +49,47 @@ impl Reduction {
         let value = _mm512_fmadd_pd(_mm512_cvtepi64_pd(high), _mm512_set1_pd(4_294_967_296.0), _mm512_cvtepi64_pd(low));
         // The 64-bit difference is right although high 2^32 wraps: the true result is below q.
         self.subtract(_mm512_add_epi64(_mm512_slli_epi64::<32>(high), low), _mm512_mul_pd(value, self.inverse))
+    }
+}
+
+/// Reduction of sums of at most [`Products::WORD`] in absolute value, known modulo 2^52.
+#[derive(Clone, Copy)]
+struct WordReduction {
+    q: __m512i,
+    /// 2^52 - q: adding a multiple of it subtracts that multiple of q modulo 2^52
+    minus_q: __m512i,
+    /// floor(2^52 / q)
+    quotient: __m512i,
+    mask: __m512i,
+    half: __m512i,
+    /// a multiple of q that no sum is below, and half of q: what a sum is moved up by
+    shift: __m512i,
+}
+
+impl WordReduction {
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn new(prime: &Prime) -> Self {
+        const WORD: i64 = 1 << 52;
+        let q = prime.value;
+        let multiple = (Products::WORD as i64 / q + 1) * q;
+        Self {
+            q: _mm512_set1_epi64(q),
+            minus_q: _mm512_set1_epi64(WORD - q),
+            quotient: _mm512_set1_epi64(WORD / q),
+            mask: _mm512_set1_epi64(WORD - 1),
+            half: _mm512_set1_epi64(q / 2),
+            shift: _mm512_set1_epi64(multiple + q / 2),
+        }
+    }
+
+    /// A sum that was moved up by `shift`, to [-q/2, q/2]. The estimated quotient is right or 1 too small.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn reduce(self, x: __m512i) -> __m512i {
+        let quotient = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, self.quotient);
+        let remainder = _mm512_and_si512(_mm512_madd52lo_epu64(x, quotient, self.minus_q), self.mask);
+        _mm512_sub_epi64(_mm512_min_epu64(remainder, _mm512_sub_epi64(remainder, self.q)), self.half)
     }
 }
 
@@ -132,7 +173,7 @@ pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
 }
 
 /// See [`kernel::affine`](super::kernel::affine).
-#[target_feature(enable = "avx512f,avx512dq")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub fn affine(
     prime: &Prime,
     block: Block<'_>,
@@ -153,7 +194,7 @@ pub fn affine(
 
 /// See [`kernel::affine_stored`](super::kernel::affine_stored): from the registers to memory, since what waits for a
 /// store past the cache waits long.
-#[target_feature(enable = "avx512f,avx512dq")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 pub fn affine_stored(
     prime: &Prime,
     block: Block<'_>,
@@ -173,7 +214,7 @@ pub fn affine_stored(
 }
 
 /// The balanced sums of a block, handed to `put` as the row, the first of some vectors of its tile, and these.
-#[target_feature(enable = "avx512f,avx512dq")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 #[inline]
 fn sums(
     prime: &Prime,
@@ -192,7 +233,7 @@ fn sums(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512dq")]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn rows<const R: usize>(
     prime: &Prime,
     block: Block<'_>,
@@ -204,10 +245,50 @@ fn rows<const R: usize>(
     let (weights, rest) = block.weights.as_chunks::<R>();
     assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R);
     match products {
+        Products::Words(ends) => words::<R>(prime, block.taps, weights, ends, panel, bias, put),
         Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, put),
         Products::Halves(ends) | Products::Doubles(ends, _) => {
             halves::<R>(prime, block.taps, weights, ends, panel, bias, put)
         }
+    }
+}
+
+/// One multiply-add modulo 2^52 for each weight and residue: of signed words only the low 52 bits count.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[inline]
+fn words<const R: usize>(
+    prime: &Prime,
+    taps: &[u32],
+    weights: &[[i64; R]],
+    ends: &[u32],
+    panel: &[Tile],
+    bias: &[i64],
+    mut put: impl FnMut(usize, usize, &[__m512i]),
+) {
+    let reduction = WordReduction::new(prime);
+    let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
+    let mut start = 0;
+    for &end in ends {
+        let end = end as usize;
+        for sum in sums.as_flattened_mut() {
+            *sum = _mm512_add_epi64(*sum, reduction.shift);
+        }
+        for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
+            let tile = read(&panel[tap as usize]);
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                let weight = _mm512_set1_epi64(weight);
+                for (sum, x) in sum.iter_mut().zip(tile) {
+                    *sum = _mm512_madd52lo_epu64(*sum, x, weight);
+                }
+            }
+        }
+        for sum in sums.as_flattened_mut() {
+            *sum = reduction.reduce(*sum);
+        }
+        start = end;
+    }
+    for (row, sum) in sums.iter().enumerate() {
+        put(row, 0, sum);
     }
 }
 

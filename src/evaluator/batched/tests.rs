@@ -188,22 +188,22 @@ fn affine_maps_are_right_for_primes_of_every_size() {
 #[test]
 fn long_rows_of_the_largest_weights_do_not_overflow() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let context = context(&[40, 60]);
-    let input = ciphertext(&context, 2, 2, &mut rng);
+    let context = context(&[40, 47, 60]);
+    let input = ciphertext(&context, 2, 3, &mut rng);
     // The largest residue in absolute value, always of the sign of the weight.
     let mut extreme = input.clone();
     for i in 0..2 {
-        for j in 0..2 {
+        for j in 0..3 {
             let q = context.modulus(j).value();
             extreme.residues_mut(i, j).fill(q / 2);
         }
     }
-    for taps in [100, 3000] {
-        let rows = Rows {
-            width: 2,
-            rows: vec![(0..taps).map(|i| (u32::from(i >= 50), ScalarMatrix::MAX_WEIGHT)).collect(); 7],
-        };
-        check(&context, &[Plain::affine(&context, 2, rows, &mut rng)], &[extreme.clone(), input.clone()]);
+    // 127 and 1 fill sums of 52 bits after 18 taps, with the first and the second prime.
+    for (taps, weight) in
+        [100, 3000].into_iter().flat_map(|taps| [ScalarMatrix::MAX_WEIGHT, 127, -127, 1, -1].map(|w| (taps, w)))
+    {
+        let rows = Rows { width: 2, rows: vec![(0..taps).map(|i| (u32::from(i >= 50), weight)).collect(); 7] };
+        check(&context, &[Plain::affine(&context, 3, rows, &mut rng)], &[extreme.clone(), input.clone()]);
     }
 }
 
