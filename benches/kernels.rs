@@ -61,8 +61,8 @@ fn pointwise(c: &mut Criterion) {
         group.bench_function("square", |bench| {
             bench.iter(|| kernels.square([&mut x, &mut y, &mut z], [black_box(&a), &b]))
         });
-        group.bench_function("sub_mul_scalar", |bench| {
-            bench.iter(|| kernels.sub_mul_scalar(&mut x, black_box(&a), &b, scalar, Some(&d)));
+        group.bench_function("sub_mul_scalar_assign", |bench| {
+            bench.iter(|| kernels.sub_mul_scalar_assign(&mut x, black_box(&a), scalar));
         });
         for terms in [3, 7] {
             let digits = vec![&a[..]; terms];

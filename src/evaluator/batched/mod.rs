@@ -17,6 +17,7 @@
 //! | `accumulate` | how many products a 64-bit sum may hold |
 //! | `kernel` | the kernels and their choice by backend |
 //! | `portable`, `avx2`, `avx512` | one backend each |
+//! | `reduction` | how AVX-512 reduces sums |
 
 mod accumulate;
 mod affine;
@@ -29,6 +30,8 @@ mod kernel;
 mod matrix;
 mod pass;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod reduction;
 mod segment;
 
 pub use affine::ScalarAffine;
