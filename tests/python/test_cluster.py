@@ -45,6 +45,7 @@ def served(cluster: LocalCluster, models: Path, state: Path, ready: str = "/read
         "RAY_MIN_REPLICAS": "2",
         "RAY_MAX_REPLICAS": "2",
         "RAY_KEYS": str(KEPT),
+        "RAY_SILENCE": "10",
         "LOG_LEVEL": "warning",
         **settings,
     }
@@ -177,7 +178,7 @@ def test_a_head_that_is_lost_costs_neither_jobs_nor_keys_nor_results(
     open_ = running.http.post("/v1/jobs", params=query, content=many, headers=BINARY).json()["id"]
     eventually(lambda: state_of(running.http, open_)["progress"] > 0)
     cluster.kill_head()
-    assert running.process.wait(60) != 0
+    assert running.process.wait(180) != 0
     with served(cluster, models, state, ready="/livez", RAY_PATIENCE="0") as again:
         # Without a cluster it gives what it has, takes jobs, and refuses what it cannot do.
         user = User(again.http, user.program, user.part, user.keys, user.key_id)

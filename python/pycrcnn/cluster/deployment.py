@@ -46,6 +46,7 @@ def evaluators(settings: Settings) -> Any:
             "min_replicas": settings.ray_min_replicas,
             "max_replicas": settings.ray_max_replicas,
             "target_ongoing_requests": slots,
+            "look_back_period_s": 15,
             "upscale_delay_s": 5,
             "downscale_delay_s": 300,
         },

@@ -10,8 +10,13 @@ from pycrcnn.errors import MissingPackageError
 
 __all__ = ["imported"]
 
-#: Nobody is told of its use; a call after the connection is closed fails and does not start a cluster of its own.
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}
+#: Nobody is told of its use; a call after the connection is closed fails and does not start a cluster of its own; what
+#: a server asks of the replicas is known after seconds, so that there are soon as many as it needs.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
+}
 
 
 def imported() -> Any:
