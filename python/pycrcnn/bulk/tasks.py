@@ -10,6 +10,7 @@ either.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -38,7 +39,7 @@ class RayTasks:
     Parameters
     ----------
     address : str, optional
-        Of the cluster; what ``RAY_ADDRESS`` says, or one of this machine alone that ends with this process.
+        Of the cluster; by default what ``RAY_ADDRESS`` says, or one of this machine alone that ends with this process.
     programs : mapping of str to Path
         The files of the model's programs, by identity.
     key_sets : KeySets
@@ -74,6 +75,8 @@ class RayTasks:
         self._ray = ray = imported()
         self._programs, self._key_sets = programs, key_sets
         self._arguments = (release(), limits, threads, flooding)
+        # Without an address Ray would join whatever cluster was started last on this machine.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
