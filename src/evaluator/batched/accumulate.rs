@@ -72,8 +72,9 @@ impl Products {
     /// Fewer products than this between reductions, and halves are faster.
     const WORTHWHILE: usize = 4;
 
-    /// Fewer multiply-adds of words than this between reductions, and whole products are faster.
-    const LONG: usize = 16;
+    /// A multiply-add of words takes longer than a multiplication and an addition, its reduction less than theirs: it is
+    /// faster where sums are no longer than this.
+    const SHORT: usize = 16;
 
     /// The largest absolute value of a sum of words.
     pub const WORD: u64 = (1 << 51) - (1 << 48);
@@ -83,10 +84,10 @@ impl Products {
 
     /// One multiply-add of words, or one multiplication, where the sizes of weights and prime allow it.
     pub fn choose(block: Block<'_>, prime: &Prime) -> Self {
-        let words = || reductions(block, prime.magnitude(), prime, Self::WORD);
         if prime.value < Prime::WORD_LIMIT
-            && let Some(ends) = words()
-            && block.taps.len() >= Self::LONG * (ends.len() - 1)
+            && block.taps.len() <= Self::SHORT
+            && let Some(ends) = reductions(block, prime.magnitude(), prime, Self::WORD)
+            && ends.len() == 1
         {
             return Products::Words(ends);
         }

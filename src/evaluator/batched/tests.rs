@@ -198,10 +198,9 @@ fn long_rows_of_the_largest_weights_do_not_overflow() {
             extreme.residues_mut(i, j).fill(q / 2);
         }
     }
-    // 127 and 1 fill sums of 52 bits after 18 taps, with the first and the second prime.
-    for (taps, weight) in
-        [100, 3000].into_iter().flat_map(|taps| [ScalarMatrix::MAX_WEIGHT, 127, -127, 1, -1].map(|w| (taps, w)))
-    {
+    // 16 taps of 149 and of 1 fill a sum of 52 bits, with the first and the second prime.
+    const MAX: i64 = ScalarMatrix::MAX_WEIGHT;
+    for (taps, weight) in [(100, MAX), (3000, MAX), (16, 149), (16, -149), (16, 1), (16, -1), (8, MAX)] {
         let rows = Rows { width: 2, rows: vec![(0..taps).map(|i| (u32::from(i >= 50), weight)).collect(); 7] };
         check(&context, &[Plain::affine(&context, 3, rows, &mut rng)], &[extreme.clone(), input.clone()]);
     }
