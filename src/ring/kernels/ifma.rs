@@ -5,8 +5,11 @@ use std::arch::x86_64::*;
 use super::vector::{STRETCH, vector_kernels};
 use crate::ring::backend::ifma::{Accumulator, Arithmetic, Modulus52, load, store};
 
-/// How many digits, each with two key rows, an inner product reads side by side.
-const MOST_ROWS: usize = 8;
+/// How many digits, each with two key rows, an inner product of rows of a length reads side by side: blocks are in the
+/// cache already, whole rows come from memory.
+fn most_rows(len: usize) -> usize {
+    if len <= 2 * STRETCH { 8 } else { 3 }
+}
 
 vector_kernels!("avx512f,avx512ifma", Modulus52, __m512i, 8);
 

@@ -163,9 +163,10 @@ macro_rules! vector_kernels {
             keys: &[[&[u64]; 2]],
         ) {
             const PAIR: usize = 2 * $lanes;
+            let most = most_rows(out0.len());
             let (out0, tail0) = out0.as_chunks_mut::<PAIR>();
             let (out1, tail1) = out1.as_chunks_mut::<PAIR>();
-            let rows = digits.len().div_ceil(digits.len().div_ceil(MOST_ROWS).max(1)).max(1);
+            let rows = digits.len().div_ceil(digits.len().div_ceil(most).max(1)).max(1);
             let stretches = out0.chunks_mut(STRETCH / PAIR).zip(out1.chunks_mut(STRETCH / PAIR));
             for (at, (out0, out1)) in stretches.enumerate() {
                 for (chunk, (digits, keys)) in digits.chunks(rows).zip(keys.chunks(rows)).enumerate() {
