@@ -21,8 +21,9 @@ __all__ = ["ABOUT", "MEASURED", "card", "digest", "page"]
 _DIRECTORY = Path(__file__).parent
 MEASURED = _DIRECTORY / "measured.json"
 
-#: Processes that ran or waited before a measurement, at the most, for a machine that has nothing else to do.
-_IDLE = 0.5
+#: Processes that ran or waited before a measurement, at the most, for a machine that has nothing else to do: the
+#: measurement before it counts as one.
+_IDLE = 1.5
 
 #: What each is, in a sentence.
 ABOUT = {
