@@ -37,8 +37,8 @@ _FIGURES = (
 #: Seconds between two looks whether somebody still waits.
 _LOOK = 0.05
 #: Bytes of keys a second that are brought to a node and made ready there: what a miss costs (``pycrcnn bench cluster``
-#: measured 26 MB in 0.83 s).
-_KEY_BYTES_PER_SECOND = 30e6
+#: measured 26 MB in 0.29 s).
+_KEY_BYTES_PER_SECOND = 90e6
 
 
 class RayEngine(Engine):
