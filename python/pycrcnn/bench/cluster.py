@@ -26,12 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from pycrcnn import datasets
-from pycrcnn.bench.measuring import circumstances, network, summary, timed
-from pycrcnn.bench.served import Served, serving
+from pycrcnn.bench.measuring import circumstances, summary, timed
+from pycrcnn.bench.served import Served, packed, serving
 from pycrcnn.cluster.local import LocalCluster
 from pycrcnn.errors import ServiceError
-from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys, Keys, Program, compile  # noqa: A004
+from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys, Keys, Program
 from pycrcnn.server.plane.engine import reply_of
 
 __all__ = ["measure"]
@@ -134,11 +133,7 @@ def _rate(service: Served, user: _User, seconds: float = _SECONDS) -> float:
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Two nodes against one; one request on a cluster and in the service's own process; the two trials."""
-    model = network(arguments.network)
-    examples, _ = datasets.load(model.dataset, "train")
-    program = compile(model, layout="packed", calibration=model.normalise(examples[:500]))
-    pixels, _ = datasets.load(model.dataset, "test")
-    image = model.normalise(pixels[:1])
+    program, image = packed(arguments.network)
     results = [_latency(arguments, program, image)]
     results.append(_scaling(arguments, program, image))
     results.append(_lost_node(arguments, program, image))

@@ -9,11 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pycrcnn.program import Program
+import numpy as np
+from numpy.typing import NDArray
+
+from pycrcnn import datasets
+from pycrcnn.bench.measuring import network
+from pycrcnn.program import Program, compile  # noqa: A004
 from pycrcnn.server.child import ChildService
 from pycrcnn.server.plane.published import publish
 
-__all__ = ["Served", "serving"]
+__all__ = ["Served", "packed", "serving"]
+
+
+def packed(name: str) -> tuple[Program, NDArray[np.float64]]:
+    """A network in the packed layout, and the first of its test images, ``[1, *input_shape]``."""
+    model = network(name)
+    examples, _ = datasets.load(model.dataset, "train")
+    program = compile(model, layout="packed", calibration=model.normalise(examples[:500]))
+    pixels, _ = datasets.load(model.dataset, "test")
+    return program, model.normalise(pixels[:1])
 
 
 class Served:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from pycrcnn import datasets, models
+from pycrcnn import models
 from pycrcnn._native import ComputeRequest, compute_reply
-from pycrcnn.bench.measuring import circumstances, network, peak_rss_mb, summary, timed
-from pycrcnn.bench.served import Served, serving
+from pycrcnn.bench.measuring import circumstances, peak_rss_mb, summary, timed
+from pycrcnn.bench.served import Served, packed, serving
 from pycrcnn.crypto.crypto import encrypt_matrix
 from pycrcnn.errors import BackendError
-from pycrcnn.program import Answer, EncryptedImages, Keys, Program, compile  # noqa: A004
+from pycrcnn.program import Answer, EncryptedImages, Keys, Program
 from pycrcnn.pyfhel import Pyfhel
 from pycrcnn.server.plane.queue import cores
 
@@ -68,11 +68,7 @@ def _throughput(clients: int, work: Any) -> tuple[float, list[float]]:
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Time single requests in both forms, sixteen clients at once, and PyCrCNN's messages."""
-    model = network(arguments.network)
-    examples, _ = datasets.load(model.dataset, "train")
-    program = compile(model, layout="packed", calibration=model.normalise(examples[:500]))
-    pixels, _ = datasets.load(model.dataset, "test")
-    image = model.normalise(pixels[:1])
+    program, image = packed(arguments.network)
     keys = program.keygen()
     question = keys.encrypt(image)
     body = question.to_bytes()
