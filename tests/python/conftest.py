@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,9 @@ from small_programs import COMPILE
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job is started with Ctrl-C ignored, and so would be every child that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Upstream's default parameters are a bit or two above the published limits: test_security has its own eye on that.
     config.addinivalue_line("filterwarnings", "ignore::pycrcnn.errors.SecurityWarning")
 
