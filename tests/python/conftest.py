@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pycrcnn.errors import SecurityWarning
 from pycrcnn.he.HE import BFVPyfhel, BFVPyfhel_Fractional, CKKSPyfhel, MockHE
 from pycrcnn.program import Keys, Program
 from pycrcnn.pyfhel import Pyfhel
+from s3_server import S3Server, s3_server
 from small_programs import COMPILE
 
 
@@ -73,6 +75,15 @@ def both(request: pytest.FixtureRequest) -> tuple[Program, Keys]:
     """A program of each layout with keys."""
     program = COMPILE[request.param]()
     return program, program.keygen()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A real S3 server, which the environment names."""
+    with s3_server(tmp_path / "s3") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pycrcnn.bulk.running import Run
 from pycrcnn.errors import FormatError, InvalidValueError, NoiseBudgetError, PyCrCNNError
 from pycrcnn.program import Keys, Program
 from pycrcnn.server.plane.refusals import Refusal
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 from service import IMAGES, SHAPE, published
 
 MANY = np.random.default_rng(5).uniform(0, 1, (12, *SHAPE))
@@ -361,14 +360,6 @@ def test_ctrl_c_ends_a_run_and_leaves_a_report(monkeypatch: pytest.MonkeyPatch) 
 
 
 # An object store
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server(tmp_path / "s3") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def test_an_object_store_on_both_sides(offered: Offered, store: S3Server, tmp_path: Path) -> None:

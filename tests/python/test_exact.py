@@ -23,26 +23,11 @@ from pycrcnn.errors import (
     OutOfReachError,
 )
 from pycrcnn.program import Answer, ClientProgram, EncryptedImages, EvaluationKeys, Keys, Program
-
-SHAPE = (1, 6, 6)
-IMAGES = np.random.default_rng(0).uniform(0, 1, (3, *SHAPE))
-
-
-def small_network(seed: int = 1) -> list[dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-    return [
-        {"type": "conv2d", "weight": rng.normal(size=(2, 1, 3, 3)), "bias": rng.normal(size=2), "stride": (3, 3)},
-        {"type": "square"},
-        {"type": "avg_pool2d", "kernel": (2, 2)},
-        {"type": "flatten"},
-        {"type": "linear", "weight": rng.normal(size=(3, 2)), "bias": rng.normal(size=3)},
-    ]
+from small_programs import IMAGES, SHAPE, packed
 
 
 def exact(layers: Any = None, **options: Any) -> Program:
-    layers = small_network() if layers is None else layers
-    options = {"input_shape": SHAPE, "calibration": IMAGES, "layout": "packed", "scheme": "bfv", **options}
-    return pycrcnn.compile(layers, **options)
+    return packed(layers, **{"scheme": "bfv", **options})
 
 
 @pytest.mark.parametrize("name", ["fashion-5layer", "mnist-lenet1"])

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from pycrcnn.network.client.main import remote_execution_aws
 from pycrcnn.pyfhel import Pyfhel
 from pycrcnn.server import sagemaker
 from pycrcnn.server.plane.objects import ObjectBlobs
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 from service import User, problem, published, service
 from serving import Served
 from test_service_legacy import decrypted, payload
@@ -43,14 +42,6 @@ handler = lambda_handler()
 @pytest.fixture(scope="module")
 def HE() -> Pyfhel:
     return with_keys(65537, 1024)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server(tmp_path / "s3") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture(scope="module")
