@@ -17,6 +17,7 @@ from pycrcnn.program import InteractiveProgram
 from pycrcnn.server import publish
 from pycrcnn.server.plane.published import read_published
 from pycrcnn.service.description import Description
+from service import service
 from serving import Served
 from test_interactive import IMAGES, deep
 
@@ -111,6 +112,17 @@ def test_what_is_not_whole_is_not_served(models: Path, tmp_path: Path) -> None:
     (tmp_path / "deep" / "model.json").write_text(json.dumps({**document, "programs": swapped}))
     with pytest.raises(FormatError, match="does not take"):
         read_published(tmp_path / "deep", 1.0)
+
+
+def test_where_one_part_has_no_room_in_memory_none_is_offered(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    uneven = pycrcnn.compile_interactive(deep(2), (1, 6, 6), layout="packed", calibration=IMAGES, cuts=[2])
+    publish(models, "deep", [(uneven, LAST)])
+    needed = sorted(shelved.memory for shelved in read_published(models / "deep", 1.0)[1])
+    assert needed[0] < needed[1]
+    for limit, offered in ((needed[1], 2), (needed[0], 0)):
+        with service(models, tmp_path / str(limit), memory_bytes=limit) as http:
+            assert len(http.get("/v1/models/deep").json()["programs"]) == offered
 
 
 def test_a_service_that_offers_parts_wrongly_is_refused(served: Served) -> None:

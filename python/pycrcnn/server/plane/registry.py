@@ -93,7 +93,8 @@ class Registry:
                 self._await(models.read(path))
             elif path.suffix == ".program" or (path / "model.json").is_file():
                 entry, programs = read_published(path, self._flooding)
-                fitting = [shelved for shelved in programs if self._fits(entry.name, shelved)]
+                refused = {_whole(shelved.entry) for shelved in programs if not self._fits(entry.name, shelved)}
+                fitting = [shelved for shelved in programs if _whole(shelved.entry) not in refused]
                 offered = tuple(shelved.entry for shelved in fitting)
                 state: State = "ready" if offered else "failed"
                 self._served[entry.name] = _Served(dataclasses.replace(entry, programs=offered), state=state)
@@ -240,3 +241,8 @@ class Registry:
         if len(matching) > 1:
             raise Refusal("unprocessable", f"{len(matching)} programs compute these layers; say which: program=ID")
         return matching[0]
+
+
+def _whole(entry: ProgramEntry) -> tuple[str, int, int]:
+    """What an interactive program's parts have in common: one of them alone is of no use."""
+    return entry.layout, entry.last_layer, entry.stages
