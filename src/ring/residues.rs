@@ -22,6 +22,28 @@ enum Buffer {
     Large(Piece),
 }
 
+impl Buffer {
+    /// `len` zeros that were no buffer before.
+    fn fresh(len: usize) -> Self {
+        let large = || (len >= LARGE_LEN).then(|| Arena::allocate(&mut pool()?.open, len)).flatten();
+        large().map_or_else(|| Self::Small(AVec::from_iter(64, std::iter::repeat_n(0, len))), Self::Large)
+    }
+
+    fn words(&self) -> &[u64] {
+        match self {
+            Self::Small(words) => words,
+            Self::Large(words) => words,
+        }
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        match self {
+            Self::Small(words) => words,
+            Self::Large(words) => words,
+        }
+    }
+}
+
 /// Shorter buffers are not recycled.
 const RECYCLED_LEN: usize = 512;
 
@@ -38,7 +60,31 @@ struct Pool {
     open: Option<Arena>,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), kept: 0, open: None });
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
+
+impl Pool {
+    const fn new() -> Self {
+        Self { free: BTreeMap::new(), kept: 0, open: None }
+    }
+
+    /// A free buffer of `len` words.
+    fn take(&mut self, len: usize) -> Option<Buffer> {
+        let buffer = self.free.get_mut(&len)?.pop()?;
+        self.kept -= len;
+        Some(buffer)
+    }
+
+    /// Whether a buffer of `len` words may be kept.
+    fn has_room(&self, len: usize) -> bool {
+        self.kept + len <= KEPT
+    }
+
+    fn give(&mut self, buffer: Buffer) {
+        let len = buffer.words().len();
+        self.kept += len;
+        self.free.entry(len).or_default().push(buffer);
+    }
+}
 
 /// The pool, unless another thread holds on to it: then the system allocator serves. So a child of `fork` whose parent
 /// was using the pool at that moment is not blocked.
@@ -64,14 +110,14 @@ impl Residues {
                 residues.fill(0);
                 residues
             }
-            None => Self::fresh(len),
+            None => Self(Buffer::fresh(len)),
         }
     }
 
     /// `len` words of no particular value (what an earlier buffer held, or zeros), for results that overwrite all of
     /// them.
     pub fn stale(len: usize) -> Self {
-        Self::recycled(len).unwrap_or_else(|| Self::fresh(len))
+        Self::recycled(len).unwrap_or_else(|| Self(Buffer::fresh(len)))
     }
 
     /// A copy of `values`.
@@ -81,20 +127,11 @@ impl Residues {
         residues
     }
 
-    /// `len` zeros that were no buffer before.
-    fn fresh(len: usize) -> Self {
-        let large = || (len >= LARGE_LEN).then(|| Arena::allocate(&mut pool()?.open, len)).flatten();
-        Self(large().map_or_else(|| Buffer::Small(AVec::from_iter(64, std::iter::repeat_n(0, len))), Buffer::Large))
-    }
-
     fn recycled(len: usize) -> Option<Self> {
         if len < RECYCLED_LEN {
             return None;
         }
-        let mut pool = pool()?;
-        let buffer = pool.free.get_mut(&len)?.pop()?;
-        pool.kept -= len;
-        Some(Self(buffer))
+        pool()?.take(len).map(Self)
     }
 }
 
@@ -104,10 +141,8 @@ impl Drop for Residues {
         if len < RECYCLED_LEN {
             return;
         }
-        if let Some(mut pool) = pool().filter(|pool| pool.kept + len <= KEPT) {
-            let buffer = std::mem::replace(&mut self.0, Buffer::Small(AVec::new(64)));
-            pool.kept += len;
-            pool.free.entry(len).or_default().push(buffer);
+        if let Some(mut pool) = pool().filter(|pool| pool.has_room(len)) {
+            pool.give(std::mem::replace(&mut self.0, Buffer::Small(AVec::new(64))));
         }
     }
 }
@@ -116,19 +151,13 @@ impl Deref for Residues {
     type Target = [u64];
 
     fn deref(&self) -> &[u64] {
-        match &self.0 {
-            Buffer::Small(words) => words,
-            Buffer::Large(words) => words,
-        }
+        self.0.words()
     }
 }
 
 impl DerefMut for Residues {
     fn deref_mut(&mut self) -> &mut [u64] {
-        match &mut self.0 {
-            Buffer::Small(words) => words,
-            Buffer::Large(words) => words,
-        }
+        self.0.words_mut()
     }
 }
 
@@ -170,12 +199,27 @@ mod tests {
         assert_eq!(copy.clone(), copy);
     }
 
+    /// On a pool of its own: the common one serves no buffer while other threads hold it.
     #[test]
     fn a_freed_buffer_is_used_again_by_any_thread() {
-        let len = 65432;
-        let residues = Residues::zeros(len);
-        let address = residues.as_ptr() as usize;
-        std::thread::spawn(move || drop(residues)).join().unwrap();
-        assert_eq!(Residues::stale(len).as_ptr() as usize, address);
+        let pool = Mutex::new(Pool::new());
+        let len = 4 * LARGE_LEN;
+        let buffer = Buffer::fresh(len);
+        let address = buffer.words().as_ptr();
+        std::thread::scope(|threads| threads.spawn(|| pool.lock().unwrap().give(buffer)).join()).unwrap();
+        let mut pool = pool.into_inner().unwrap();
+        assert!(pool.take(len + 1).is_none());
+        assert_eq!(pool.take(len).map(|buffer| buffer.words().as_ptr()), Some(address));
+        assert!(pool.take(len).is_none());
+    }
+
+    #[test]
+    fn free_buffers_are_kept_up_to_the_limit() {
+        let mut pool = Pool::new();
+        assert!(pool.has_room(KEPT) && !pool.has_room(KEPT + 1));
+        pool.give(Buffer::fresh(RECYCLED_LEN));
+        assert!(!pool.has_room(KEPT));
+        pool.take(RECYCLED_LEN).unwrap();
+        assert!(pool.has_room(KEPT));
     }
 }
