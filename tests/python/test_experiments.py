@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from clear_network import evaluate as evaluated_by_numpy
-from pycrcnn import cli, datasets, models
+from pycrcnn import cli, datasets, models, train
 from pycrcnn.errors import FormatError
-from pycrcnn.experiments import EXPERIMENTS, clear, page, theta
+from pycrcnn.experiments import EXPERIMENTS, clear, page, theta, trained
 from pycrcnn.experiments.results import Results, Value
 from pycrcnn.experiments.running import CIRCUMSTANCES, Options, Task, complete
 
@@ -190,6 +191,27 @@ def test_a_noise_budget_that_is_used_up_gives_no_answer():
     decrypted, budget = theta.Encoded(model, theta.Theta(1024, 130_000)).encrypted(images)
     assert (decrypted, budget) == (None, 0)
     assert not theta.equal(decrypted, np.zeros(3))
+
+
+def test_networks_of_other_seeds_are_trained_side_by_side(tmp_path):
+    networks = trained.TrainedNetworks(tmp_path, 3, 2, epochs=1, images=500)
+    assert networks.seconds("6-layer", 1) == 0 < networks.seconds("5-layer", 3) < networks.seconds("6-layer", 3)
+    (tmp_path / "2024").mkdir()
+    kept = tmp_path / "2024" / "fashion-6layer.safetensors"
+    models.save(models.load("fashion-6layer"), kept)  # an earlier run's
+    first, second = (networks.load("5-layer", training, "approximated") for training in (2, 3))
+    assert [model.training["seed"] for model in (first, second)] == [2024, 2025]
+    assert not np.array_equal(first.layers[0]["weight"], second.layers[0]["weight"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        made = train.run("fashion-5layer", 2024, epochs=1, images=500).model
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(first.layers[0]["weight"], made.layers[0]["weight"])
+    assert networks.load("6-layer", 3, "plain").training["seed"] == 2025
+    assert networks.load("6-layer", 2, "approximated").training == models.load("fashion-6layer").training
+    assert all(networks.seconds(*which) == 0 for which in (("5-layer", 2), ("6-layer", 2), ("6-layer", 3)))
 
 
 # The experiments

@@ -77,7 +77,7 @@ class _Subject:
 
     def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.uint8], size: _Size, options: Options) -> None:
         self.pixels, self.labels, self.size, self.options = pixels, labels, size, options
-        self.networks = TrainedNetworks(options.out / "networks")
+        self.networks = TrainedNetworks(options.out / "networks", size.trainings, options.threads)
 
     def clear(self, network: str, training: int, kind: str) -> dict[str, Value]:
         answers = self._clear(network, training, kind)
