@@ -18,6 +18,7 @@
 //! | [`plan`] | layouts, parameters, programs |
 //! | [`protocol`] | what travels between client and server |
 //! | [`client`] | the client's side of a program: keys, encryption, decryption |
+//! | [`program`] | the server's side: evaluation, re-randomisation |
 
 pub mod client;
 pub mod encoding;
@@ -26,6 +27,7 @@ pub mod error;
 pub mod evaluator;
 pub mod network;
 pub mod plan;
+pub mod program;
 pub mod protocol;
 pub mod ring;
 pub mod runtime;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top: a module uses only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "error",
     "ring",
     "runtime",
@@ -21,11 +21,12 @@ const ORDER: [&str; 13] = [
     "plan",
     "protocol",
     "client",
+    "program",
     "python",
 ];
 
 /// What a server runs on ciphertexts.
-const SERVER: [&str; 3] = ["evaluator", "network", "plan"];
+const SERVER: [&str; 4] = ["evaluator", "network", "plan", "program"];
 
 /// Names at the root of the crate, and the module that each comes from.
 const REEXPORTS: [(&str, &str); 2] = [("Error", "error"), ("Result", "error")];

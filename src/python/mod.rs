@@ -9,7 +9,6 @@ use pyo3::prelude::*;
 mod affine;
 mod affine_map;
 mod arguments;
-mod batched;
 mod benchmark;
 mod cancellation;
 mod client;
@@ -19,13 +18,11 @@ mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
-mod exact;
+mod explanation;
 mod http;
-mod key_set;
 mod keys;
 mod network;
-mod packed;
-mod per_value;
+mod program;
 mod values;
 mod work;
 
@@ -35,8 +32,6 @@ mod _native {
     use super::affine::affine;
     #[pymodule_export]
     use super::affine_map::AffineMap;
-    #[pymodule_export]
-    use super::batched::BatchedProgram;
     #[pymodule_export]
     use super::benchmark::{backend, bench_kernels};
     #[pymodule_export]
@@ -54,19 +49,13 @@ mod _native {
     #[pymodule_export]
     use super::evaluator::Evaluator;
     #[pymodule_export]
-    use super::exact::ExactProgram;
-    #[pymodule_export]
     use super::http::Http;
-    #[pymodule_export]
-    use super::key_set::PreparedKeys;
     #[pymodule_export]
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys, public_key_set};
     #[pymodule_export]
     use super::network::{Network, NormalForm};
     #[pymodule_export]
-    use super::packed::PackedProgram;
-    #[pymodule_export]
-    use super::per_value::PerValueProgram;
+    use super::program::{PreparedKeys, Program};
     #[pymodule_export]
     use super::values::{Ciphertext, Plaintext};
 }

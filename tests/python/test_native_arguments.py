@@ -32,9 +32,9 @@ IMAGE = np.ones(2)
         lambda threads: _native.affine(CONTEXT, ENCODER, LINEAR, ZEROS, threads=threads),
         lambda threads: NETWORK.evaluate(IMAGE, threads=threads),
         lambda threads: _native.NormalForm(NETWORK, IMAGE, threads=threads),
-        lambda threads: _native.BatchedProgram.from_bytes(b"", threads=threads),
-        lambda threads: _native.PerValueProgram.from_bytes(b"", threads=threads),
-        lambda threads: _native.PackedProgram.from_bytes(b"", threads=threads),
+        lambda threads: _native.Program.from_bytes(b"", threads=threads),
+        lambda threads: _native.Program.batched(_native.NormalForm(NETWORK, IMAGE), threads=threads),
+        lambda threads: _native.Program.packed(_native.NormalForm(NETWORK, IMAGE), threads=threads),
     ],
 )
 def test_threads(call: Callable[[int], object], threads: int) -> None:
@@ -60,7 +60,7 @@ def test_threads(call: Callable[[int], object], threads: int) -> None:
         lambda n: _native.AffineMap.pad2d([1, 2, 2], [[n, 0], [0, 0]]),
         lambda n: _native.AffineMap.conv2d([1, 2, 2], np.ones((1, 1, 1, 1)), None, [1, n]),
         lambda n: _native.Network([n], []),
-        lambda n: _native.BatchedProgram(_native.NormalForm(NETWORK, IMAGE), security=n),
+        lambda n: _native.Program.batched(_native.NormalForm(NETWORK, IMAGE), security=n),
     ],
 )
 def test_counts(call: Callable[[int], object], number: int) -> None:

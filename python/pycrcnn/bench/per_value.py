@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +25,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     image = model.normalise(pixels[:1])
     fused = compile(model, layout="per-value", parameters=parameters, threads=threads)
     layers = compile(model, layout="per-value", parameters=parameters, threads=threads, fused=False)
-    fused_native, layers_native = (cast(_native.PerValueProgram, program.native) for program in (fused, layers))
+    layers_native = layers.native
     keygen, keys = timed(arguments.repeats, fused.keygen)
     encrypt, encrypted = timed(arguments.repeats, lambda: keys.encrypt(image))
     layers_images = layers_native.client().encrypt(keys.secret, image.reshape(-1), threads)
-    evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(layers_images, threads))
+    evaluate_layers, _ = timed(arguments.repeats, lambda: layers_native.run(layers_images, threads=threads))
     evaluate, answer = timed(arguments.repeats, lambda: fused.run(encrypted))
     seconds = summary("evaluate_s", evaluate)
     decrypt, logits = timed(arguments.repeats, lambda: keys.decrypt_raw(answer))
@@ -68,6 +68,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "max_error": max_error,
         **predictions(fused, encrypted, keys.evaluation, seconds["evaluate_s"], max_error),
         "budget_bits": dict(budgets),
-        "steps": fused_native.steps,
+        "steps": [step.kind for step in fused.explain().steps],
         "classes": {"true": int(labels[0]), "clear": int(clear.argmax()), "encrypted": int(logits.argmax())},
     }

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pycrcnn
-from pycrcnn import _native, datasets, models
+from pycrcnn import datasets, models
 from pycrcnn.bench.measuring import timed
 from pycrcnn.errors import NoiseBudgetError, UnsupportedError
 from pycrcnn.experiments import exploration_page, theta
@@ -97,8 +97,7 @@ def _bfv(network: str, parameters: theta.Theta, count: int, threads: int) -> dic
         largest = float(np.abs(simulated - clear).max())
     keys = program.keygen()
     question = keys.encrypt(images[:1])
-    native = cast(_native.PerValueProgram, program.native)
-    budgets = [bits for _, bits in native.noise_budgets(keys.secret, question.parts[0], threads)]
+    budgets = [bits for _, bits in program.native.noise_budgets(keys.secret, question.parts[0], threads)]
     return {
         "q_bits": program.context.modulus_bits,
         "fresh_bits": budgets[0],

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pycrcnn
-from pycrcnn import _native
 from pycrcnn.crypto.crypto import decrypt_matrix, encrypt_matrix
 from pycrcnn.errors import NoiseBudgetError, SecurityWarning
 from pycrcnn.experiments.results import Value
@@ -75,9 +73,8 @@ class Encoded:
 
     def holds(self, images: NDArray[np.float64]) -> bool:
         """Whether no digit of the answers to these images outgrows p."""
-        native = cast(_native.PerValueProgram, self.program().native)
         try:
-            native.simulate(images.reshape(-1), self.threads)
+            self.program().native.simulate(images.reshape(-1), threads=self.threads)
         except NoiseBudgetError:
             return False
         return True
@@ -93,8 +90,7 @@ class Encoded:
         ndarray of float64, shape [n, *output_shape]
         """
         program = self.program()
-        native = cast(_native.PerValueProgram, program.native)
-        answers = native.simulate(images.reshape(-1), self.threads, checked=False)
+        answers = program.native.simulate_unchecked(images.reshape(-1), self.threads)
         return answers.reshape(len(images), *program.client.output_shape)
 
     def encrypted(self, images: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, int]:

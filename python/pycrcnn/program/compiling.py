@@ -155,7 +155,7 @@ def compile(  # noqa: A001 - the field's word for it
         chosen = parameters or FractionalParameters()
         context = _fractional_context(chosen, security)
         digits = chosen.base, chosen.integer_digits, chosen.fraction_digits
-        per_value = _native.PerValueProgram(context, network, *digits, fused)
+        per_value = _native.Program.per_value(context, network, *digits, fused)
         error = _digit_error(per_value, network, examples_for(calibration, model, shape), chosen, threads)
         client = ClientProgram(per_value.client(), described.client_head, error, threads)
         return Program(network, per_value, client, security)
@@ -168,7 +168,7 @@ def compile(  # noqa: A001 - the field's word for it
         exact = _exact(normal, examples, batch, security, bits, threads)
         flat = examples[-EXAMPLES:].reshape(-1)
         clear = network.evaluate(flat, threads)
-        error = _ROUNDING_MARGIN * np.abs(exact.simulate(flat, threads) - clear).max()
+        error = _ROUNDING_MARGIN * np.abs(exact.simulate(flat, threads=threads) - clear).max()
         error = max(float(error), float(np.finfo(float).eps * np.abs(clear).max()))
         client = ClientProgram(exact.client(), described.client_head, error, threads)
         return Program(network, exact, client, security)
@@ -185,14 +185,14 @@ def _exact(
     security: int,
     precision: int,
     threads: int,
-) -> _native.ExactProgram:
+) -> _native.Program:
     """As many images in a row of slots as pays for the batch."""
     flat = examples.reshape(-1)
-    best = _native.ExactProgram(normal, flat, security, precision, 1, threads)
+    best = _native.Program.exact(normal, flat, security, precision, 1, threads)
     images = 2
     while images < batch:  # two rows
         try:
-            candidate = _native.ExactProgram(normal, flat, security, precision, images, threads)
+            candidate = _native.Program.exact(normal, flat, security, precision, images, threads)
         except UnsupportedError:
             break
         if _batch_seconds(candidate, batch) >= _batch_seconds(best, batch):
@@ -201,7 +201,7 @@ def _exact(
     return best
 
 
-def _batch_seconds(program: _native.PackedProgram | _native.BatchedProgram | _native.ExactProgram, batch: int) -> float:
+def _batch_seconds(program: _native.Program, batch: int) -> float:
     seconds: float = program.explain()["seconds"]
     return seconds * -(-batch // program.client().capacity)
 
@@ -216,7 +216,7 @@ class Choice:
     precision: int
     threads: int
 
-    def of(self, layout: str) -> _native.PackedProgram | _native.BatchedProgram:
+    def of(self, layout: str) -> _native.Program:
         """The program in a layout, ``"auto"`` among them."""
         if layout == "packed":
             return self.packed()
@@ -237,7 +237,7 @@ class Choice:
             return packed
         return packed if self._seconds(packed) <= self._seconds(batched) else batched
 
-    def packed(self) -> _native.PackedProgram:
+    def packed(self) -> _native.Program:
         """As many images in a ciphertext as pays for the batch."""
         best = self._packed(1)
         images = 2
@@ -251,20 +251,20 @@ class Choice:
             best, images = candidate, 2 * images
         return best
 
-    def batched(self) -> _native.BatchedProgram:
+    def batched(self) -> _native.Program:
         """One value of many images in a ciphertext."""
-        return _native.BatchedProgram(self.network, self.security, self.precision, self.threads)
+        return _native.Program.batched(self.network, self.security, self.precision, self.threads)
 
-    def _packed(self, images: int) -> _native.PackedProgram:
-        return _native.PackedProgram(self.network, self.security, self.precision, images, self.threads)
+    def _packed(self, images: int) -> _native.Program:
+        return _native.Program.packed(self.network, self.security, self.precision, images, self.threads)
 
-    def _seconds(self, program: _native.PackedProgram | _native.BatchedProgram) -> float:
+    def _seconds(self, program: _native.Program) -> float:
         """For the whole batch."""
         return _batch_seconds(program, self.batch)
 
 
 def _digit_error(
-    program: _native.PerValueProgram,
+    program: _native.Program,
     network: _native.Network,
     examples: NDArray[np.float64],
     parameters: FractionalParameters,
@@ -273,7 +273,7 @@ def _digit_error(
     """Twice the largest error of some examples, by the exact simulator; infinite where their digits outgrow `p`."""
     some = examples[:_EXACT_EXAMPLES].reshape(-1)
     try:
-        answers = program.simulate(some, threads)
+        answers = program.simulate(some, threads=threads)
     except NoiseBudgetError:
         return math.inf
     largest = float(np.abs(answers - network.evaluate(some, threads)).max(initial=0.0))

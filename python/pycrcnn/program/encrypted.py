@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from numpy.typing import NDArray
 
@@ -14,10 +14,7 @@ from pycrcnn._storage import pack, read_file, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, UnsupportedError
 from pycrcnn.frontends.fields import whole_number
 
-__all__ = ["Answer", "EncryptedImages", "EvaluationKeys", "Native"]
-
-#: A program on the server.
-Native: TypeAlias = _native.PackedProgram | _native.ExactProgram | _native.BatchedProgram | _native.PerValueProgram
+__all__ = ["Answer", "EncryptedImages", "EvaluationKeys"]
 
 _Encrypted = TypeVar("_Encrypted", bound="EncryptedImages")
 
@@ -117,7 +114,7 @@ class EvaluationKeys:
         """Bytes that travel to the server, once."""
         return len(self.data)
 
-    def prepared(self, native: Native, program: str, threads: int) -> _native.PreparedKeys:
+    def prepared(self, native: _native.Program, program: str, threads: int) -> _native.PreparedKeys:
         """The keys ready for use by a program; the first call takes the time that it takes to check and expand them.
 
         Raises

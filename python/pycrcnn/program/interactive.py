@@ -361,7 +361,7 @@ def _with_errors(stages: tuple[Program, ...], examples: NDArray[np.float64]) -> 
         for index, stage in enumerate(stages):
             if index:
                 noisy, exact = np.square(noisy), np.square(exact)
-            noisy = stage.native.simulate(noisy, seed=seed * len(stages) + index, threads=stage.threads)  # type: ignore[call-arg]
+            noisy = stage.native.simulate(noisy, seed=seed * len(stages) + index, threads=stage.threads)
             exact = stage.network.evaluate(exact, stage.threads)
             largest[index] = max(largest[index], float(np.abs(noisy - exact).max()))
     errors = [_MARGIN * error for error in largest]

@@ -12,23 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
 from pycrcnn._storage import pack, read_file, unpack, write_file
-from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, MissingKeyError, UnsupportedError
+from pycrcnn.errors import FormatError, InvalidTypeError, InvalidValueError, UnsupportedError
 from pycrcnn.frontends.head import ClientLayer
 from pycrcnn.program.client import ClientProgram, Keys, checked_images, read_head
-from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys, Native
+from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation, Step
 
-__all__ = ["Layout", "Mode", "Native", "Program"]
+__all__ = ["Layout", "Mode", "Program"]
 
 Layout = Literal["packed", "batched", "per-value"]
 Mode = Literal["clear", "simulate", "encrypted"]
-
-_NATIVES: dict[tuple[str, str], Any] = {
-    ("packed", "ckks"): _native.PackedProgram,
-    ("packed", "bfv"): _native.ExactProgram,
-    ("batched", "ckks"): _native.BatchedProgram,
-    ("per-value", "bfv"): _native.PerValueProgram,
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,8 @@ class Program:
     ----------
     network : _native.Network
         The network in clear.
-    native : _native.PackedProgram, ExactProgram, BatchedProgram or PerValueProgram
+    native : _native.Program
+        What runs.
     client : ClientProgram
         What a client needs of it; without weights, to be saved and given away.
     security : int
@@ -47,7 +41,7 @@ class Program:
     """
 
     network: _native.Network
-    native: Native = field(repr=False)
+    native: _native.Program = field(repr=False)
     client: ClientProgram
     security: int
 
@@ -120,11 +114,7 @@ class Program:
             raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
         parts = images.split(self.capacity)
         keys = None if evaluation is None else evaluation.prepared(self.native, self.program_id, self.threads)
-        if isinstance(self.native, _native.PackedProgram | _native.ExactProgram):
-            if keys is None:
-                raise MissingKeyError("evaluation: the packed layout computes with keys; give keys.evaluation")
-            return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
-        return Answer(tuple(self.native.run(part, self.threads) for part in parts), images.images)
+        return Answer(tuple(self.native.run(part, keys, self.threads) for part in parts), images.images)
 
     def rerandomize(self, answer: Answer, evaluation: EvaluationKeys, flooding: float | None = None) -> Answer:
         """What a server does to an answer before it leaves, so that nothing but the answer tells of the weights.
@@ -159,14 +149,11 @@ class Program:
         if not isinstance(evaluation, EvaluationKeys):
             raise InvalidTypeError(f"evaluation: keys.evaluation is needed, not {type(evaluation).__name__}")
         keys = evaluation.prepared(self.native, self.program_id, self.threads)
+        if self.scheme == "bfv" and flooding is not None:
+            raise InvalidValueError("flooding: BFV floods with all the noise budget; give none")
+        deviation = None if self.scheme == "bfv" else self.error * (1.0 if flooding is None else flooding)
         parts = answer.split(self.capacity)
-        native = self.native
-        if isinstance(native, _native.PerValueProgram | _native.ExactProgram):
-            if flooding is not None:
-                raise InvalidValueError("flooding: BFV floods with all the noise budget; give none")
-            return Answer(tuple(native.rerandomize(part, keys, self.threads) for part in parts), answer.images)
-        deviation = self.error * (1.0 if flooding is None else flooding)
-        hidden = tuple(native.rerandomize(part, keys, deviation, self.threads) for part in parts)
+        hidden = tuple(self.native.rerandomize(part, keys, deviation, self.threads) for part in parts)
         return Answer(hidden, answer.images)
 
     def flooded_error(self, flooding: float = 1.0) -> float:
@@ -241,8 +228,6 @@ class Program:
         network, native = self.network.to_bytes(), self.native.to_bytes()
         head = [[layer.kind, layer.axis, layer.keepdims] for layer in self.client_head]
         header = {
-            "layout": self.layout,
-            "scheme": self.scheme,
             "head": head,
             "security": self.security,
             "error": self.error,
@@ -262,23 +247,15 @@ class Program:
         header, payload = unpack("program", data)
         match header:
             case {
-                "layout": str(layout),
-                "scheme": str(scheme),
                 "security": int(security),
                 "error": float(error),
                 "lengths": [int(first), int(second)],
-            } if (
-                (layout, scheme) in _NATIVES
-                and first >= 0
-                and second >= 0
-                and first + second == len(payload)
-                and error >= 0
-            ):
+            } if first >= 0 and second >= 0 and first + second == len(payload) and error >= 0:
                 pass
             case _:
                 raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
         network = _native.Network.from_bytes(payload[:first])
-        native = _NATIVES[layout, scheme].from_bytes(payload[first:], threads)
+        native = _native.Program.from_bytes(payload[first:], threads)
         client = ClientProgram(native.client(), read_head(header), error, threads)
         if list(network.input_shape) != list(client.input_shape):
             raise FormatError("the program and its network take images of different shapes: the file is damaged")
