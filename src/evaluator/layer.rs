@@ -42,12 +42,14 @@ pub(super) fn check_inputs<'a>(
 /// over all primes, in order, which holds that span of every polynomial, ordered `[ciphertext][polynomial]`.
 pub(super) fn spans(ciphertexts: &mut [Ciphertext], len: usize) -> Vec<Vec<&mut [u64]>> {
     let Some(first) = ciphertexts.first() else { return Vec::new() };
-    let count = first.poly(0).len() / len;
-    let polynomials = ciphertexts.len() * first.size();
+    let polynomial = first.poly(0).len();
+    let (count, polynomials) = (polynomial / len, ciphertexts.len() * first.size());
     let mut tasks: Vec<Vec<&mut [u64]>> = (0..count).map(|_| Vec::with_capacity(polynomials)).collect();
     for ciphertext in ciphertexts {
-        for (i, span) in ciphertext.data_mut().chunks_exact_mut(len).enumerate() {
-            tasks[i % count].push(span);
+        for residues in ciphertext.data_mut().chunks_exact_mut(polynomial) {
+            for (task, span) in tasks.iter_mut().zip(residues.chunks_exact_mut(len)) {
+                task.push(span);
+            }
         }
     }
     tasks

@@ -22,8 +22,6 @@ impl Prime {
     pub const VECTOR_MIN: i64 = 1 << 20;
     /// The vector kernels multiply balanced residues of primes below this.
     pub const SQUARE_LIMIT: i64 = 1 << 50;
-    /// Sums of words are formed for primes below this: twice the largest sum and one and a half primes are below 2^52.
-    pub const WORD_LIMIT: i64 = 1 << 48;
 
     pub fn new(modulus: Modulus) -> Self {
         Self { modulus, value: modulus.value() as i64, inverse: 1.0 / modulus.value() as f64 }
@@ -49,63 +47,40 @@ impl Prime {
 /// How a kernel forms the products of a block.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Products {
-    /// weight times residue fits 64 bits: one multiplication. The sum is reduced after each of these
-    /// numbers of taps; the last is the number of taps.
+    /// weights, residues and sums are whole numbers below 2^53: one multiply-add in double precision. The sum is
+    /// reduced after each of these numbers of taps, the last of which is the number of taps; then the weights,
+    /// `[tap][row]`
+    Doubles(Vec<u32>, Vec<f64>),
+    /// weight times residue fits 64 bits: one multiplication. Reductions as above
     Whole(Vec<u32>),
-    /// sums of few or small products fit 52 bits: one multiply-add. Reductions as above
-    Words(Vec<u32>),
     /// the residue is split as high 2^32 + low, low in `[-2^31, 2^31)`: two multiplications, two sums
     Halves(Vec<u32>),
-    /// weights, residues and sums are whole numbers below 2^53: one multiply-add in double precision. Reductions as
-    /// above, and the weights, `[tap][row]`
-    Doubles(Vec<u32>, Vec<f64>),
 }
 
 impl Products {
     /// The numbers of taps after which sums are reduced.
     pub fn ends(&self) -> &[u32] {
         match self {
-            Products::Whole(ends) | Products::Words(ends) | Products::Halves(ends) | Products::Doubles(ends, _) => ends,
+            Products::Doubles(ends, _) | Products::Whole(ends) | Products::Halves(ends) => ends,
         }
     }
-
-    /// Fewer products than this between reductions, and halves are faster.
-    const WORTHWHILE: usize = 4;
-
-    /// A multiply-add of words takes longer than a multiplication and an addition, its reduction less than theirs: it is
-    /// faster where sums are no longer than this.
-    const SHORT: usize = 16;
-
-    /// The largest absolute value of a sum of words.
-    pub const WORD: u64 = (1 << 51) - (1 << 48);
 
     /// The largest absolute value of the halves: the low one's.
     const HALF: u64 = 1 << 31;
 
-    /// One multiply-add of words, or one multiplication, where the sizes of weights and prime allow it.
-    pub fn choose(block: Block<'_>, prime: &Prime) -> Self {
-        if prime.value < Prime::WORD_LIMIT
-            && block.taps.len() <= Self::SHORT
-            && let Some(ends) = reductions(block, prime.magnitude(), prime, Self::WORD)
-            && ends.len() == 1
-        {
-            return Products::Words(ends);
+    /// One multiply-add in double precision, where the sizes of weights and prime leave room for `worthwhile` products
+    /// between reductions.
+    pub fn doubles(block: Block<'_>, prime: &Prime, worthwhile: usize) -> Option<Self> {
+        if prime.value >= Prime::SQUARE_LIMIT {
+            return None;
         }
-        match reductions(block, prime.magnitude(), prime, i64::MAX as u64) {
-            Some(ends) if block.taps.len() >= Self::WORTHWHILE * (ends.len() - 1) => Products::Whole(ends),
-            _ => Self::halves(block, prime),
-        }
+        let ends = seldom(reductions(block, prime.magnitude(), prime, 1 << 53), worthwhile)?;
+        Some(Products::Doubles(ends, block.weights.iter().map(|&weight| weight as f64).collect()))
     }
 
-    /// One multiply-add in double precision where the sizes of weights and prime allow it.
-    pub fn doubles(block: Block<'_>, prime: &Prime) -> Self {
-        let fits = prime.value < Prime::SQUARE_LIMIT;
-        match reductions(block, prime.magnitude(), prime, 1 << 53).filter(|_| fits) {
-            Some(ends) if block.taps.len() >= Self::WORTHWHILE * (ends.len() - 1) => {
-                Products::Doubles(ends, block.weights.iter().map(|&weight| weight as f64).collect())
-            }
-            _ => Self::halves(block, prime),
-        }
+    /// One multiplication of 64 bits, where there is room as above.
+    pub fn whole(block: Block<'_>, prime: &Prime, worthwhile: usize) -> Option<Self> {
+        seldom(reductions(block, prime.magnitude(), prime, i64::MAX as u64), worthwhile).map(Products::Whole)
     }
 
     /// Two multiplications.
@@ -114,6 +89,11 @@ impl Products {
         // (2^63 - 2^61) / 2^31 > MAX_WEIGHT
         Products::Halves(ends.expect("a product of a weight and half a residue fits 64 bits"))
     }
+}
+
+/// Reductions, if those before the last are `worthwhile` taps apart.
+fn seldom(ends: Option<Vec<u32>>, worthwhile: usize) -> Option<Vec<u32>> {
+    ends.filter(|ends| ends.last().is_none_or(|&taps| taps as usize >= worthwhile * (ends.len() - 1)))
 }
 
 /// The numbers of taps after which sums of weights times integers up to `magnitude` are to be

@@ -136,12 +136,14 @@ fn write(tile: &mut Tile, x: usize, vector: __m256i) {
 
 /// See [`kernel::load`](super::kernel::load).
 #[target_feature(enable = "avx2")]
-pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
+pub fn load(prime: &Prime, residues: &[u64], panels: &mut [Tile], columns: usize) {
     let (q, half) = (_mm256_set1_epi64x(prime.value), _mm256_set1_epi64x(prime.value / 2));
-    for (x, residues) in residues.as_chunks::<LANES>().0.iter().enumerate() {
-        // SAFETY: the array holds LANES words; the load needs no alignment.
-        let residue = unsafe { _mm256_loadu_si256(residues.as_ptr().cast()) };
-        write(tile, x, _mm256_sub_epi64(residue, _mm256_and_si256(_mm256_cmpgt_epi64(residue, half), q)));
+    for (residues, tile) in residues.as_chunks::<TILE>().0.iter().zip(panels.iter_mut().step_by(columns)) {
+        for (x, residues) in residues.as_chunks::<LANES>().0.iter().enumerate() {
+            // SAFETY: the array holds LANES words; the load needs no alignment.
+            let residue = unsafe { _mm256_loadu_si256(residues.as_ptr().cast()) };
+            write(tile, x, _mm256_sub_epi64(residue, _mm256_and_si256(_mm256_cmpgt_epi64(residue, half), q)));
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! AVX-512 kernels: 64-bit low products (F, DQ) with quotients in double precision, and multiply-adds of 52 bits (IFMA).
+//! AVX-512 kernels (F, DQ): sums in double precision or of 64-bit low products, with quotients in double precision.
 
 use std::arch::x86_64::*;
 
 use super::accumulate::{Prime, Products};
 use super::kernel::{Spans, TILE, Tile};
 use super::matrix::Block;
-use super::reduction::{Reduction, WordReduction};
+use super::reduction::Reduction;
 
 /// 64-bit lanes of a vector.
 const LANES: usize = 8;
@@ -38,8 +38,8 @@ fn write_vector(tile: &mut Tile, x: usize, vector: __m512i) {
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn write(tile: &mut Tile, vectors: Vectors) {
-    for (x, vector) in vectors.into_iter().enumerate() {
+fn write(tile: &mut Tile, vectors: &Vectors) {
+    for (x, &vector) in vectors.iter().enumerate() {
         write_vector(tile, x, vector);
     }
 }
@@ -80,21 +80,33 @@ pub fn finish_stores() {
 
 /// See [`kernel::load`](super::kernel::load).
 #[target_feature(enable = "avx512f")]
-pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
-    assert_eq!(residues.len(), TILE);
+pub fn load(prime: &Prime, residues: &[u64], panels: &mut [Tile], columns: usize) {
     let (q, half) = (_mm512_set1_epi64(prime.value), _mm512_set1_epi64(prime.value / 2));
-    write(
-        tile,
-        std::array::from_fn(|x| {
-            // SAFETY: the slice holds TILE words; the load needs no alignment.
+    for (residues, tile) in residues.as_chunks::<TILE>().0.iter().zip(panels.iter_mut().step_by(columns)) {
+        for x in 0..VECTORS {
+            // SAFETY: the array holds TILE words; the load needs no alignment.
             let residue = unsafe { _mm512_loadu_si512(residues.as_ptr().add(x * LANES).cast()) };
-            _mm512_mask_sub_epi64(residue, _mm512_cmpgt_epi64_mask(residue, half), residue, q)
-        }),
-    );
+            let large = _mm512_cmpgt_epi64_mask(residue, half);
+            write_vector(tile, x, _mm512_mask_sub_epi64(residue, large, residue, q));
+        }
+    }
+}
+
+/// Calls a function of a block's height, its number of rows.
+macro_rules! by_height {
+    ($function:ident, $rows:expr, $($argument:expr),*) => {
+        match $rows.len() {
+            1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            _ => $function::<5>($($argument),*),
+        }
+    };
 }
 
 /// See [`kernel::affine`](super::kernel::affine).
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq")]
 pub fn affine(
     prime: &Prime,
     block: Block<'_>,
@@ -104,174 +116,161 @@ pub fn affine(
     out: &mut [Tile],
     at: &[u32],
 ) {
-    let put = |row: usize, first: usize, sums: &[__m512i]| {
-        let tile = &mut out[at[row] as usize];
-        for (x, &sum) in sums.iter().enumerate() {
-            write_vector(tile, first + x, sum);
-        }
-    };
-    sums(prime, block, products, panel, bias, put);
+    by_height!(kept, block.rows, prime, block, products, panel, bias, out, at)
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+fn kept<const R: usize>(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panel: &[Tile],
+    bias: &[i64],
+    out: &mut [Tile],
+    at: &[u32],
+) {
+    sums::<R>(prime, block, products, panel, 1, bias, |_, row, sums| write(&mut out[at[row] as usize], sums));
 }
 
 /// See [`kernel::affine_stored`](super::kernel::affine_stored): from the registers to memory, since what waits for a
 /// store past the cache waits long.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512dq")]
 pub fn affine_stored(
     prime: &Prime,
     block: Block<'_>,
     products: &Products,
-    panel: &[Tile],
+    panels: &[Tile],
+    bias: &[i64],
+    spans: &mut Spans<'_, '_>,
+) {
+    by_height!(stored, block.rows, prime, block, products, panels, bias, spans)
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+fn stored<const R: usize>(
+    prime: &Prime,
+    block: Block<'_>,
+    products: &Products,
+    panels: &[Tile],
     bias: &[i64],
     spans: &mut Spans<'_, '_>,
 ) {
     let q = _mm512_set1_epi64(prime.value);
-    let put = |row: usize, first: usize, sums: &[__m512i]| {
-        let place = &mut spans.tile(block.rows[row])[first * LANES..][..sums.len() * LANES];
-        for (&sum, lanes) in sums.iter().zip(place.chunks_exact_mut(LANES)) {
+    let (tiles, offset) = (spans.tiles, spans.offset);
+    let mut rows = spans.rows::<R>(block.rows);
+    sums::<R>(prime, block, products, panels, tiles, bias, |tile, row, sums| {
+        let place = &mut rows[row][offset + tile * TILE..][..TILE];
+        for (lanes, &sum) in place.chunks_exact_mut(LANES).zip(sums) {
             store_vector(q, sum, lanes);
         }
-    };
-    sums(prime, block, products, panel, bias, put);
+    });
 }
 
-/// The balanced sums of a block, handed to `put` as the row, the first of some vectors of its tile, and these.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-#[inline]
-fn sums(
-    prime: &Prime,
-    block: Block<'_>,
-    products: &Products,
-    panel: &[Tile],
-    bias: &[i64],
-    put: impl FnMut(usize, usize, &[__m512i]),
-) {
-    match block.rows.len() {
-        1 => rows::<1>(prime, block, products, panel, bias, put),
-        2 => rows::<2>(prime, block, products, panel, bias, put),
-        3 => rows::<3>(prime, block, products, panel, bias, put),
-        4 => rows::<4>(prime, block, products, panel, bias, put),
-        _ => rows::<5>(prime, block, products, panel, bias, put),
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-fn rows<const R: usize>(
-    prime: &Prime,
-    block: Block<'_>,
-    products: &Products,
-    panel: &[Tile],
-    bias: &[i64],
-    put: impl FnMut(usize, usize, &[__m512i]),
-) {
-    let (weights, rest) = block.weights.as_chunks::<R>();
-    assert!(weights.len() == block.taps.len() && rest.is_empty() && bias.len() == R);
-    match products {
-        Products::Words(ends) => words::<R>(prime, block.taps, weights, ends, panel, bias, put),
-        Products::Whole(ends) => whole::<R>(prime, block.taps, weights, ends, panel, bias, put),
-        Products::Halves(ends) | Products::Doubles(ends, _) => {
-            halves::<R>(prime, block.taps, weights, ends, panel, bias, put)
-        }
-    }
-}
-
-/// One multiply-add modulo 2^52 for each weight and residue: of signed words only the low 52 bits count.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-#[inline]
-fn words<const R: usize>(
-    prime: &Prime,
-    taps: &[u32],
-    weights: &[[i64; R]],
-    ends: &[u32],
-    panel: &[Tile],
-    bias: &[i64],
-    mut put: impl FnMut(usize, usize, &[__m512i]),
-) {
-    let reduction = WordReduction::new(prime);
-    let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
-    let mut start = 0;
-    for &end in ends {
-        let end = end as usize;
-        for sum in sums.as_flattened_mut() {
-            *sum = _mm512_add_epi64(*sum, reduction.shift);
-        }
-        for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
-            let tile = read(&panel[tap as usize]);
-            for (sum, &weight) in sums.iter_mut().zip(weights) {
-                let weight = _mm512_set1_epi64(weight);
-                for (sum, x) in sum.iter_mut().zip(tile) {
-                    *sum = _mm512_madd52lo_epu64(*sum, x, weight);
-                }
-            }
-        }
-        for sum in sums.as_flattened_mut() {
-            *sum = reduction.reduce(*sum);
-        }
-        start = end;
-    }
-    for (row, sum) in sums.iter().enumerate() {
-        put(row, 0, sum);
-    }
-}
-
-/// One 64-bit product for each weight and residue.
+/// The balanced sums of a block of R rows from each of some panels, handed to `put` as the panel's number, the row's
+/// in the block, and a tile.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
-fn whole<const R: usize>(
+fn sums<const R: usize>(
     prime: &Prime,
-    taps: &[u32],
-    weights: &[[i64; R]],
-    ends: &[u32],
-    panel: &[Tile],
+    block: Block<'_>,
+    products: &Products,
+    panels: &[Tile],
+    tiles: usize,
     bias: &[i64],
-    mut put: impl FnMut(usize, usize, &[__m512i]),
+    mut put: impl FnMut(usize, usize, &Vectors),
 ) {
     let reduction = Reduction::new(prime);
-    let mut sums: [Vectors; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); VECTORS]);
+    let bias: [i64; R] = bias.try_into().expect("a bias for each row");
+    let columns = panels.len() / tiles;
+    for tile in 0..tiles {
+        let panel = &panels[tile * columns..(tile + 1) * columns];
+        let sums = match products {
+            Products::Doubles(ends, weights) => {
+                let begin = |bias| _mm512_set1_pd(bias as f64);
+                let load = |x| _mm512_cvtepi64_pd(x);
+                let multiply_add = |sum, x, weight| _mm512_fmadd_pd(x, _mm512_set1_pd(weight), sum);
+                let reduce = |sum| reduction.reduce_double(sum);
+                let end = |sum| _mm512_cvtpd_epi64(sum);
+                walk(block.taps, weights, ends, panel, bias, begin, load, multiply_add, reduce, end)
+            }
+            Products::Whole(ends) => {
+                let begin = |bias| _mm512_set1_epi64(bias);
+                let multiply_add =
+                    |sum, x, weight| _mm512_add_epi64(sum, _mm512_mullo_epi64(x, _mm512_set1_epi64(weight)));
+                let reduce = |sum| reduction.reduce(sum);
+                walk(block.taps, block.weights, ends, panel, bias, begin, |x| x, multiply_add, reduce, |sum| sum)
+            }
+            Products::Halves(ends) => halves(reduction, block, ends, panel, bias),
+        };
+        for (row, sums) in sums.iter().enumerate() {
+            put(tile, row, sums);
+        }
+    }
+}
+
+/// The reduced sums of R rows over `taps`, `begin`ning with biases: what is read from a tile goes through `load`, and
+/// there is one `multiply_add` for each weight, `[tap][row]`, and vector.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(clippy::too_many_arguments)]
+fn walk<const R: usize, W: Copy, V: Copy>(
+    taps: &[u32],
+    weights: &[W],
+    ends: &[u32],
+    panel: &[Tile],
+    bias: [i64; R],
+    begin: impl Fn(i64) -> V,
+    load: impl Fn(__m512i) -> V,
+    multiply_add: impl Fn(V, V, W) -> V,
+    reduce: impl Fn(V) -> V,
+    end: impl Fn(V) -> __m512i,
+) -> [Vectors; R] {
+    let (weights, rest) = weights.as_chunks::<R>();
+    assert!(weights.len() == taps.len() && rest.is_empty());
+    // `from_fn` and not `map`, which is not compiled for these registers.
+    let mut sums: [[V; VECTORS]; R] = std::array::from_fn(|o| [begin(bias[o]); VECTORS]);
     let mut start = 0;
-    for &end in ends {
-        let end = end as usize;
-        for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
-            let tile = read(&panel[tap as usize]);
-            for (sum, &weight) in sums.iter_mut().zip(weights) {
-                let weight = _mm512_set1_epi64(weight);
-                for (sum, x) in sum.iter_mut().zip(tile) {
-                    *sum = _mm512_add_epi64(*sum, _mm512_mullo_epi64(x, weight));
+    for &stop in ends {
+        let stop = stop as usize;
+        for (&tap, weights) in taps[start..stop].iter().zip(&weights[start..stop]) {
+            let tile: [V; VECTORS] = std::array::from_fn(|x| load(read_vector(&panel[tap as usize], x)));
+            for (sums, &weight) in sums.iter_mut().zip(weights) {
+                for (sum, x) in sums.iter_mut().zip(tile) {
+                    *sum = multiply_add(*sum, x, weight);
                 }
             }
         }
         for sum in sums.as_flattened_mut() {
-            *sum = reduction.reduce(*sum);
+            *sum = reduce(*sum);
         }
-        start = end;
+        start = stop;
     }
-    for (row, sum) in sums.iter().enumerate() {
-        put(row, 0, sum);
-    }
+    std::array::from_fn(|o| std::array::from_fn(|x| end(sums[o][x])))
 }
 
 /// Two 32-bit products for each weight and residue, two vectors of a tile at a time.
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
 fn halves<const R: usize>(
-    prime: &Prime,
-    taps: &[u32],
-    weights: &[[i64; R]],
+    reduction: Reduction,
+    block: Block<'_>,
     ends: &[u32],
     panel: &[Tile],
-    bias: &[i64],
-    mut put: impl FnMut(usize, usize, &[__m512i]),
-) {
+    bias: [i64; R],
+) -> [Vectors; R] {
     const WIDTH: usize = 2;
-    let reduction = Reduction::new(prime);
+    let (weights, rest) = block.weights.as_chunks::<R>();
+    assert!(weights.len() == block.taps.len() && rest.is_empty());
     // x = high 2^32 + low with low signed: adding 2^31 first makes the shift round to nearest.
     let round = _mm512_set1_epi64(1 << 31);
+    let mut sums = [[_mm512_setzero_si512(); VECTORS]; R];
     for x in (0..VECTORS).step_by(WIDTH) {
         let mut low: [[__m512i; WIDTH]; R] = std::array::from_fn(|o| [_mm512_set1_epi64(bias[o]); WIDTH]);
         let mut high = [[_mm512_setzero_si512(); WIDTH]; R];
         let mut start = 0;
         for (i, &end) in ends.iter().enumerate() {
             let end = end as usize;
-            for (&tap, weights) in taps[start..end].iter().zip(&weights[start..end]) {
+            for (&tap, weights) in block.taps[start..end].iter().zip(&weights[start..end]) {
                 let tile = &panel[tap as usize];
                 let lows: [__m512i; WIDTH] = std::array::from_fn(|i| read_vector(tile, x + i));
                 let highs = lows.map(|v| _mm512_srli_epi64::<32>(_mm512_add_epi64(v, round)));
@@ -291,11 +290,13 @@ fn halves<const R: usize>(
             }
             start = end;
         }
-        for (row, (low, high)) in low.iter().zip(&high).enumerate() {
-            let sums: [__m512i; WIDTH] = std::array::from_fn(|i| reduction.join(low[i], high[i]));
-            put(row, x, &sums);
+        for ((sums, low), high) in sums.iter_mut().zip(low).zip(high) {
+            for i in 0..WIDTH {
+                sums[x + i] = reduction.join(low[i], high[i]);
+            }
         }
     }
+    sums
 }
 
 /// See [`kernel::square`](super::kernel::square); for primes below [`Prime::SQUARE_LIMIT`].
@@ -322,6 +323,6 @@ pub fn square(
                 sum[x] = _mm512_add_epi64(sum[x], if i == j { product } else { _mm512_slli_epi64::<1>(product) });
             }
         }
-        write(&mut output[k * output_stride], sum.map(|x| reduction.reduce(x)));
+        write(&mut output[k * output_stride], &sum.map(|x| reduction.reduce(x)));
     }
 }

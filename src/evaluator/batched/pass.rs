@@ -102,8 +102,8 @@ impl<'a> Pass<'a> {
     /// Takes one tile through all stages: the residues from `offset` of the spans.
     fn run_tile(&self, inputs: &[&[u64]], panels: &mut Panels, outputs: &mut [&mut [u64]], offset: usize, first: bool) {
         let (mut values, mut size) = (self.values, self.size);
-        for (input, tile) in inputs.iter().zip(&mut panels.current) {
-            kernel::load(self.backend, &self.prime, &input[offset..offset + TILE], tile);
+        for (input, tile) in inputs.iter().zip(panels.current.chunks_exact_mut(1)) {
+            kernel::load(self.backend, &self.prime, &input[offset..offset + TILE], tile, 1);
         }
         let mut upcoming = Upcoming::new(inputs, offset + TILE, TILE, self.blocks());
         for (i, stage) in self.stages.iter().enumerate() {
@@ -201,11 +201,8 @@ impl AffineStage<'_> {
             for poly in 0..self.size {
                 let (spans, later) = inputs[poly * columns..].split_at(columns);
                 for (column, span) in spans.iter().enumerate() {
-                    for t in 0..width {
-                        let place = offset + t * TILE;
-                        let tile = &mut panel[t * columns + column];
-                        kernel::load(self.pass.backend, &self.pass.prime, &span[place..place + TILE], tile);
-                    }
+                    let residues = &span[offset..offset + width * TILE];
+                    kernel::load(self.pass.backend, &self.pass.prime, residues, &mut panel[column..], columns);
                 }
                 let (next, place) = match later.is_empty() {
                     false => (&later[..columns], offset),
@@ -214,11 +211,9 @@ impl AffineStage<'_> {
                 let mut upcoming = Upcoming::new(next, place, width * TILE, self.products.len());
                 for (block, products) in self.matrix.blocks().zip(self.products) {
                     upcoming.prefetch();
-                    for (t, panel) in panel.chunks_exact(columns.max(1)).take(width).enumerate() {
-                        let tile = AffineStage { first: self.first && offset + t == 0, ..*self };
-                        let mut spans = Spans { outputs, size: self.size, poly, offset: offset + t * TILE };
-                        tile.store(block, products, panel, &mut spans);
-                    }
+                    let tiles = AffineStage { first: self.first && offset == 0, ..*self };
+                    let mut spans = Spans { outputs, size: self.size, poly, offset, tiles: width };
+                    tiles.store(block, products, &panel[..width * columns], &mut spans);
                 }
             }
         }
@@ -240,20 +235,20 @@ impl AffineStage<'_> {
         for (block, products) in self.matrix.blocks().zip(self.products) {
             upcoming.prefetch();
             for (poly, panel) in self.polynomials(current) {
-                self.store(block, products, panel, &mut Spans { outputs, size: self.size, poly, offset });
+                self.store(block, products, panel, &mut Spans { outputs, size: self.size, poly, offset, tiles: 1 });
             }
         }
     }
 
-    /// The sums of a block for one polynomial, whose part of a panel is given, to their places in `spans`.
-    fn store(&self, block: Block<'_>, products: &Products, panel: &[Tile], spans: &mut Spans<'_, '_>) {
+    /// The sums of a block for one polynomial, whose part of a panel is given for each tile, to their places in `spans`.
+    fn store(&self, block: Block<'_>, products: &Products, panels: &[Tile], spans: &mut Spans<'_, '_>) {
         let Pass { backend, prime, form, .. } = self.pass;
         let bias = self.biases(block, spans.poly);
         let everywhere = if *form == Form::Ntt { bias } else { [0; BLOCK_ROWS] };
-        kernel::affine_stored(*backend, prime, block, products, panel, &everywhere[..block.rows.len()], spans);
+        kernel::affine_stored(*backend, prime, block, products, panels, &everywhere[..block.rows.len()], spans);
         if *form == Form::Coefficient && self.first {
             for (&row, bias) in block.rows.iter().zip(bias) {
-                let constant = &mut spans.tile(row)[0];
+                let constant = &mut spans.row(row)[0];
                 *constant = prime.modulus.add(*constant, prime.modulus.reduce_signed(bias));
             }
         }

@@ -5,11 +5,13 @@ use super::kernel::{TILE, Tile};
 use super::matrix::Block;
 
 /// Balances residues in `[0, q)`.
-pub fn load(prime: &Prime, residues: &[u64], tile: &mut Tile) {
+pub fn load(prime: &Prime, residues: &[u64], panels: &mut [Tile], columns: usize) {
     let half = prime.value / 2;
-    for (x, &residue) in tile.0.iter_mut().zip(residues) {
-        let residue = residue as i64;
-        *x = if residue > half { residue - prime.value } else { residue };
+    for (residues, tile) in residues.chunks_exact(TILE).zip(panels.iter_mut().step_by(columns)) {
+        for (x, &residue) in tile.0.iter_mut().zip(residues) {
+            let residue = residue as i64;
+            *x = if residue > half { residue - prime.value } else { residue };
+        }
     }
 }
 

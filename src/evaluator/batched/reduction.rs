@@ -1,13 +1,14 @@
-//! Reductions of sums with AVX-512: quotients in double precision (F, DQ), or by multiply-adds of 52 bits (IFMA).
+//! Reductions of sums with AVX-512 (F, DQ): quotients in double precision.
 
 use std::arch::x86_64::*;
 
-use super::accumulate::{Prime, Products};
+use super::accumulate::Prime;
 
 /// A prime in all lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Reduction {
     q: __m512i,
+    q_double: __m512d,
     pub inverse: __m512d,
 }
 
@@ -15,7 +16,11 @@ impl Reduction {
     #[target_feature(enable = "avx512f,avx512dq")]
     #[inline]
     pub fn new(prime: &Prime) -> Self {
-        Self { q: _mm512_set1_epi64(prime.value), inverse: _mm512_set1_pd(prime.inverse) }
+        Self {
+            q: _mm512_set1_epi64(prime.value),
+            q_double: _mm512_set1_pd(prime.value as f64),
+            inverse: _mm512_set1_pd(prime.inverse),
+        }
     }
 
     /// x - k q for a quotient k given in double precision.
@@ -32,6 +37,15 @@ impl Reduction {
         self.subtract(x, _mm512_mul_pd(_mm512_cvtepi64_pd(x), self.inverse))
     }
 
+    /// A whole number up to 2^53 to [-0.51 q, 0.51 q]: the quotient is below 2^33, and the difference is exact.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub fn reduce_double(self, x: __m512d) -> __m512d {
+        let quotient =
+            _mm512_roundscale_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm512_mul_pd(x, self.inverse));
+        _mm512_fnmadd_pd(quotient, self.q_double, x)
+    }
+
     /// high 2^32 + low to [-0.51 q, 0.51 q].
     #[target_feature(enable = "avx512f,avx512dq")]
     #[inline]
@@ -40,46 +54,5 @@ impl Reduction {
         let value = _mm512_fmadd_pd(_mm512_cvtepi64_pd(high), _mm512_set1_pd(4_294_967_296.0), _mm512_cvtepi64_pd(low));
         // The 64-bit difference is right although high 2^32 wraps: the true result is below q.
         self.subtract(_mm512_add_epi64(_mm512_slli_epi64::<32>(high), low), _mm512_mul_pd(value, self.inverse))
-    }
-}
-
-/// Reduction of sums of at most [`Products::WORD`] in absolute value, known modulo 2^52.
-#[derive(Clone, Copy)]
-pub(super) struct WordReduction {
-    q: __m512i,
-    /// 2^52 - q: adding a multiple of it subtracts that multiple of q modulo 2^52
-    minus_q: __m512i,
-    /// floor(2^52 / q)
-    quotient: __m512i,
-    mask: __m512i,
-    half: __m512i,
-    /// a multiple of q that no sum is below, and half of q: what a sum is moved up by
-    pub shift: __m512i,
-}
-
-impl WordReduction {
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub fn new(prime: &Prime) -> Self {
-        const WORD: i64 = 1 << 52;
-        let q = prime.value;
-        let multiple = (Products::WORD as i64 / q + 1) * q;
-        Self {
-            q: _mm512_set1_epi64(q),
-            minus_q: _mm512_set1_epi64(WORD - q),
-            quotient: _mm512_set1_epi64(WORD / q),
-            mask: _mm512_set1_epi64(WORD - 1),
-            half: _mm512_set1_epi64(q / 2),
-            shift: _mm512_set1_epi64(multiple + q / 2),
-        }
-    }
-
-    /// A sum that was moved up by `shift`, to [-q/2, q/2]. The estimated quotient is right or 1 too small.
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    #[inline]
-    pub fn reduce(self, x: __m512i) -> __m512i {
-        let quotient = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, self.quotient);
-        let remainder = _mm512_and_si512(_mm512_madd52lo_epu64(x, quotient, self.minus_q), self.mask);
-        _mm512_sub_epi64(_mm512_min_epu64(remainder, _mm512_sub_epi64(remainder, self.q)), self.half)
     }
 }

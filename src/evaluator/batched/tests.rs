@@ -198,9 +198,10 @@ fn long_rows_of_the_largest_weights_do_not_overflow() {
             extreme.residues_mut(i, j).fill(q / 2);
         }
     }
-    // 16 taps of 149 and of 1 fill a sum of 52 bits, with the first and the second prime.
+    // 16 taps of 682 and of 5 fill a sum of 53 bits, with the first and the second prime; 100 of 600 fill several.
     const MAX: i64 = ScalarMatrix::MAX_WEIGHT;
-    for (taps, weight) in [(100, MAX), (3000, MAX), (16, 149), (16, -149), (16, 1), (16, -1), (8, MAX)] {
+    let sums = [(100, MAX), (3000, MAX), (8, MAX), (16, 682), (16, -682), (16, 5), (17, -5), (100, 600), (100, -600)];
+    for (taps, weight) in sums {
         let rows = Rows { width: 2, rows: vec![(0..taps).map(|i| (u32::from(i >= 50), weight)).collect(); 7] };
         check(&context, &[Plain::affine(&context, 3, rows, &mut rng)], &[extreme.clone(), input.clone()]);
     }
