@@ -125,6 +125,21 @@ def test_answers_are_rerandomized_under_the_clients_public_key(http: Any, values
     problem(http.post("/compute", json=keyed(key)), 422, "unsupported")
 
 
+def test_a_service_may_answer_nobody_without_a_public_key(values: Any, tmp_path: Path) -> None:
+    inputs, expected, _ = values
+    HE = with_keys(PARAMETERS["p"], 2048)
+    engine = HE._require_engine()
+    key = _native.public_key_set(engine.context, engine.require_secret_key("the test"))
+    body = payload(HE, inputs, layers=[5], encryption_parameters=[{**PARAMETERS, "m": 2048}])
+    strict = service(None, tmp_path, shipped_models=True, public_key_required=True)
+    strict.app.state.plane.registry.stop()
+    with strict:
+        for path in ("/compute", "/invocations"):
+            assert "public_key" in problem(strict.post(path, json=body), 422, "missing-key")["detail"]
+            answer = strict.post(path, json={**body, "public_key": base64.b64encode(key).decode()})
+            np.testing.assert_allclose(decrypted(HE, answer), expected, atol=1e-4)
+
+
 def test_leaves_in_seals_own_format(http: Any, HE: Pyfhel, values: Any) -> None:
     inputs, expected, body = values
     encrypted = encrypt_matrix(HE, inputs)

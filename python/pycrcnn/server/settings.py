@@ -63,6 +63,9 @@ class Settings(BaseSettings):
 
     #: Noise that hides the weights in replies of the CKKS layouts: its deviation, in units of a program's error.
     flooding: float = Field(default=1.0, gt=0, le=1e6)
+    #: Refuse requests of PyCrCNN's protocol without a public key, such as those of PyCrCNN's own clients: nothing hides
+    #: the noise of their answers.
+    public_key_required: bool = False
     programs_bytes: int = Field(default=2_000 * _MB, ge=0, description="Programs made ready, in memory of each process")
 
     # Work

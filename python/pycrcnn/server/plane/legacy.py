@@ -10,7 +10,7 @@ from typing import Any
 from pycrcnn import _native
 from pycrcnn._arrays import objects_from
 from pycrcnn._values import Encoding, PyCtxt
-from pycrcnn.errors import FormatError, ShapeError
+from pycrcnn.errors import FormatError, MissingKeyError, ShapeError
 from pycrcnn.models import Model
 from pycrcnn.network.server.executer import perform_computation
 from pycrcnn.pyfhel import Pyfhel
@@ -36,10 +36,13 @@ class LegacyCompute:
         Ciphertexts of a request.
     most_bytes : int
         Memory that the values of one layer may take.
+    public_key_required : bool
+        Refuse requests that bring no public key to re-randomise their answer under.
     """
 
-    def __init__(self, registry: Registry, most: int, most_bytes: int) -> None:
+    def __init__(self, registry: Registry, most: int, most_bytes: int, *, public_key_required: bool = False) -> None:
         self._registry, self._most, self._most_bytes = registry, most, most_bytes
+        self._public_key_required = public_key_required
 
     def compute(self, body: bytes, threads: int) -> bytes:
         """The JSON that answers a request's JSON.
@@ -48,10 +51,17 @@ class LegacyCompute:
         ------
         FormatError, ParameterError, ShapeError, KeyMismatchError
             The request does not hold what it must.
+        MissingKeyError
+            It brings no public key, and one is required.
         Refusal
             ``not-found``: an unknown network. ``payload-too-large``: the computation would take too much memory.
         """
         request = _native.ComputeRequest.from_bytes(body, self._most, threads)
+        if self._public_key_required and request.public_key is None:
+            raise MissingKeyError(
+                '"public_key": this service re-randomises every answer and needs one; remote_execution_rest of pycrcnn '
+                "sends it wherever m is 2048 or more"
+            )
         fields = _fields(request)
         model = self._registry.network(_name(fields))
         layers = _layers(fields, len(model.layers))

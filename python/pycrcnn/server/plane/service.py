@@ -91,7 +91,12 @@ class DataPlane:
             most_bytes=settings.jobs_bytes,
             done=lambda order, seconds: self._report(order, seconds),
         )
-        self.legacy = LegacyCompute(self.registry, settings.max_ciphertexts, settings.max_compute_bytes)
+        self.legacy = LegacyCompute(
+            self.registry,
+            settings.max_ciphertexts,
+            settings.max_compute_bytes,
+            public_key_required=settings.public_key_required,
+        )
         self._exchange = settings.exchange and Exchange(settings.exchange, self.legacy, settings.max_json_bytes)
         self._stopped = threading.Event()
         self.accepting = False
