@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,27 @@ def test_an_interrupted_client_cancels_its_job(held: tuple[Listening, Held, Any]
         assert statuses(plane) == {"cancelled": 1}
         engine.may.set()
         assert np.abs(client.predict(IMAGES) - CLEAR).max() <= 7 * client.offer(3).error
+
+
+def test_an_interrupted_prediction_is_cancelled_at_once(held: tuple[Listening, Held, Any]) -> None:
+    listening, engine, plane = held
+    plane.settings.__dict__["predict_seconds"] = 60.0
+    with pycrcnn.Client(listening.url, layout="packed") as client:
+        client.predict(IMAGES)
+        assert engine.started.acquire(timeout=30)
+        engine.may.clear()
+
+        def interrupt() -> None:
+            engine.started.acquire(timeout=30)
+            signal.raise_signal(signal.SIGINT)
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            client.predict(IMAGES)
+        interrupting.join()
+        assert engine.stopped.acquire(timeout=10)  # what is only abandoned goes on for half a minute
+        assert statuses(plane) == {"done": 1, "cancelled": 1}
 
 
 def test_a_prediction_that_takes_long_becomes_a_job(held: tuple[Listening, Held, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -22,6 +23,7 @@ from pycrcnn.errors import (
     FormatError,
     InvalidValueError,
     KeyMismatchError,
+    PyCrCNNError,
     ServiceError,
     UnsupportedError,
 )
@@ -382,7 +384,13 @@ class Client:
 
         def post() -> dict[str, Any]:
             query = f"program={offer.id}&keys={self._send_keys(offer, keys)}"
-            return self._http.send("POST", path + query, limit, body, idempotency_key=key)
+            try:
+                return self._http.send("POST", path + query, limit, body, idempotency_key=key)
+            except PyCrCNNError:
+                raise
+            except BaseException:  # Ctrl-C: the service is not left computing what nobody reads
+                self._cancel(offer, key)
+                raise
 
         try:
             reply = post()
@@ -405,6 +413,12 @@ class Client:
             self.transfer.retried += retried
             self.transfer.add_server(reply["server_timing"])
         return bytes(reply["body"])
+
+    def _cancel(self, offer: Offer, idempotency_key: str) -> None:
+        """Ask the service to stop what a request began, if it can be reached."""
+        with contextlib.suppress(PyCrCNNError):
+            query = f"keys={self._sent[offer.id]}"
+            self._http.send("DELETE", f"/v1/jobs?{query}", _JSON_LIMIT, idempotency_key=idempotency_key)
 
     def program(self, offer: Offer | None = None) -> ClientProgram:
         """The client's part of a program, checked against what was offered.

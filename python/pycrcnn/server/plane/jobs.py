@@ -116,7 +116,11 @@ class Jobs:
     def _identity(self, order: Order, idempotency_key: str | None) -> str:
         if idempotency_key is None:
             return secrets.token_hex(16)
-        text = json.dumps([order.owner, order.keys, idempotency_key]).encode()
+        return self._begun(order.owner, order.keys, idempotency_key)
+
+    def _begun(self, owner: str, keys: str, idempotency_key: str) -> str:
+        """The identity of the job that an idempotency key stands for."""
+        text = json.dumps([owner, keys, idempotency_key]).encode()
         return hmac.new(self._secret, text, "sha256").hexdigest()[:32]
 
     def submit(
@@ -296,6 +300,16 @@ class Jobs:
             job.cancellation.cancel()
         if not job.finished.done():
             job.finished.set_exception(Refusal("conflict", "the job was cancelled"))
+
+    def cancel_begun(self, owner: str, keys: str, idempotency_key: str) -> None:
+        """Cancel what an owner's request with an idempotency key began, for a key set.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``: nothing.
+        """
+        self.cancel(self._begun(owner, keys, idempotency_key), owner)
 
     @contextlib.contextmanager
     def awaited(self, job: Job) -> Iterator[None]:

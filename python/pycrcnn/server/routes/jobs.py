@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from pycrcnn.server.problems import documented
 from pycrcnn.server.routes.context import BodiesOf, Owner, Plane
@@ -80,6 +80,22 @@ async def get_result(identity: JobIdentity, request: Request, plane: Plane, owne
     job = plane.jobs.get(identity, owner or "")
     timing = server_timing({"queue": job.queued, "evaluate": job.evaluated})
     return answered(data, JSON not in request.headers.get("accept", ""), timing)
+
+
+@router.delete(
+    "",
+    summary="Cancel what a request with an Idempotency-Key began",
+    status_code=204,
+    responses=documented(401, 404, 422),
+)
+async def cancel_request(
+    plane: Plane,
+    owner: Owner,
+    keys: Annotated[str, Query(pattern=r"^[0-9a-f]{64}$", description="The key set's id")],
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+) -> None:
+    """For a client that gives up a prediction while it waits: it knows no other name of it."""
+    await asyncio.to_thread(plane.jobs.cancel_begun, owner or "", keys, idempotency_key)
 
 
 @router.delete("/{identity}", summary="Cancel a job", status_code=204, responses=documented(401, 404, 422))
