@@ -37,12 +37,8 @@ fn programs() -> Vec<Program> {
     let (network, cancellation) = (network(), Cancellation::new());
     let normal = NormalForm::new(&network, &IMAGE).unwrap();
     let parameters = Parameters::bfv(4096, primes::bfv_default(4096, 128).unwrap().to_vec(), false, 100_000_007);
-    let recipe = Recipe {
-        network,
-        parameters: parameters.unwrap(),
-        digits: Digits { base: 2, integer: 64, fraction: 32 },
-        fidelity: Fidelity::Fused,
-    };
+    let digits = Digits { base: 2, integer: 64, fraction: 32 };
+    let recipe = Recipe::new(network, parameters.unwrap(), digits, Fidelity::Fused, &IMAGE).unwrap();
     let packed = PackedOptions { security: 128, precision: 12, images: 1 };
     let exact = ExactOptions { security: 128, precision: 8, images: 1 };
     vec![

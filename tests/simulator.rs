@@ -145,7 +145,7 @@ fn compare(degree: usize, t: u64, network: &Network, image: &[f64]) -> (Vec<f64>
 
     let borrowed: Vec<&Ciphertext> = encrypted.iter().collect();
     for fidelity in [Fidelity::Layers, Fidelity::Fused] {
-        let program = PerValueProgram::compile(party.evaluator.clone(), &encoder, network, fidelity).unwrap();
+        let program = PerValueProgram::compile(party.evaluator.clone(), &encoder, network, fidelity, 0).unwrap();
         let computed = program.computed_network();
         let expected = simulate(computed);
         let mut seen = 0;

@@ -103,16 +103,39 @@ impl Base {
         })
     }
 
-    /// The number with the given coefficients, least significant first.
-    pub fn evaluate(self, coefficients: &[u64]) -> f64 {
-        self.evaluate_integer(coefficients).map_or_else(
-            || coefficients.iter().rev().fold(0.0, |value, &c| value * self.base as f64 + self.load(c) as f64),
-            |value| value as f64,
-        )
+    /// The number with the given digits of any size, by ascending exponents, the digit at `point` counting 1.
+    ///
+    /// Carries make digits from 0 to b - 1 of them first, in integers: digits that cancel leave no rounding error, and
+    /// whatever stands for a number decodes to the same double.
+    pub fn number(self, mut digits: Vec<i64>, point: usize) -> f64 {
+        let mut above = self.carry(&mut digits);
+        let sign = if above < 0 {
+            digits.iter_mut().for_each(|digit| *digit = -*digit);
+            above = self.carry(&mut digits) - above;
+            -1.0
+        } else {
+            1.0
+        };
+        digits.push(above);
+        let base = self.base as f64;
+        let integer = &digits[point.min(digits.len())..];
+        let exact = integer
+            .iter()
+            .rev()
+            .try_fold(0i128, |value, &digit| value.checked_mul(i128::from(self.base))?.checked_add(i128::from(digit)));
+        let rounded = || integer.iter().rev().fold(0.0, |value, &digit| value * base + digit as f64);
+        let fraction = digits[..point].iter().fold(0.0, |value, &digit| (value + digit as f64) / base);
+        sign * (exact.map_or_else(rounded, |value| value as f64) + fraction)
     }
 
-    /// The sum of the coefficients times b^-k, ..., b^-1, of which there are k, in this order.
-    pub fn evaluate_fraction(self, coefficients: &[u64]) -> f64 {
-        coefficients.iter().fold(0.0, |value, &c| (value + self.load(c) as f64) / self.base as f64)
+    /// Reduces digits to 0..b, from the lowest to the highest; what is left over counts b times the highest.
+    fn carry(self, digits: &mut [i64]) -> i64 {
+        let mut carry = 0;
+        for digit in digits {
+            // At most 2^61 in magnitude: digits and carries are at most 2^60, half of the largest plaintext modulus.
+            let sum = *digit + carry;
+            (carry, *digit) = (sum.div_euclid(self.base), sum.rem_euclid(self.base));
+        }
+        carry
     }
 }

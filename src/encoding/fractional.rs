@@ -55,6 +55,11 @@ impl FractionalEncoder {
         Ok(Self { degree, base, integer_digits, fraction_digits })
     }
 
+    /// The base b.
+    pub fn base(&self) -> u64 {
+        self.base.base()
+    }
+
     /// The plaintext modulus t.
     pub fn plain_modulus(&self) -> u64 {
         self.base.plain_modulus()
@@ -125,8 +130,7 @@ impl FractionalEncoder {
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn decode_all_digits(&self, plaintext: &Plaintext) -> Result<f64> {
-        let middle = (self.integer_digits + self.degree - self.fraction_digits) / 2;
-        self.evaluate(plaintext, middle, middle)
+        self.evaluate(plaintext, self.middle(), self.middle())
     }
 
     /// [`decode_all_digits`](Self::decode_all_digits) for answers that must not be wrong.
@@ -156,16 +160,51 @@ impl FractionalEncoder {
         Ok(value)
     }
 
+    /// How many multipliers [`zero`](Self::zero) takes.
+    pub fn zero_len(&self) -> usize {
+        self.degree - 1
+    }
+
+    /// r(x) (x - b), whose number is zero whatever r is, as [`decode_all_digits`](Self::decode_all_digits) has it: added to a
+    /// plaintext it changes digits and not the number. The multipliers r stand by ascending exponents, the lowest being
+    /// that of the last fraction digit; there is none at the highest exponent, so that nothing reaches the border between
+    /// integer and fraction digits. Coefficients are at most (b + 1) times the largest multiplier in magnitude, which the
+    /// plaintext modulus must have room for.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of multipliers than [`zero_len`](Self::zero_len).
+    pub fn zero(&self, multipliers: &[i64]) -> Result<Plaintext> {
+        if multipliers.len() != self.zero_len() {
+            let expected = format!("{} multipliers", self.zero_len());
+            return Err(Error::ShapeMismatch { operation: "encode zero", expected, got: vec![multipliers.len()] });
+        }
+        let (base, integer_end) = (self.base.base() as i64, self.middle());
+        let mut coefficients = vec![0; self.degree];
+        let (mut below, lowest) = (0, integer_end as isize - self.degree as isize);
+        for (i, &multiplier) in multipliers.iter().chain(&[0]).enumerate() {
+            let digit = below - base * multiplier;
+            let exponent = lowest + i as isize;
+            match usize::try_from(exponent) {
+                Ok(exponent) => coefficients[exponent] = self.base.store(digit),
+                Err(_) => coefficients[self.degree - exponent.unsigned_abs()] = self.base.store(-digit),
+            }
+            below = multiplier;
+        }
+        Ok(Plaintext::Bfv(coefficients))
+    }
+
+    /// The exponent at which fraction digits begin, counted from the top.
+    fn middle(&self) -> usize {
+        (self.integer_digits + self.degree - self.fraction_digits) / 2
+    }
+
     /// Integer digits below exponent `integer_end`, fraction digits from `fraction_start`.
     fn evaluate(&self, plaintext: &Plaintext, integer_end: usize, fraction_start: usize) -> Result<f64> {
         let coefficients = super::bfv_coefficients(plaintext, self.degree, self.base.plain_modulus())?;
-        let len = coefficients.len();
-        let integer = self.base.evaluate(&coefficients[..integer_end.min(len)]);
-        // A shorter polynomial has zeros at the top, with which the sum over b^-k, ..., b^-1 ends.
-        let mut top = vec![0; self.degree - fraction_start];
-        let given = &coefficients[fraction_start.min(len)..];
-        top[..given.len()].copy_from_slice(given);
-        Ok(integer - self.base.evaluate_fraction(&top))
+        let digit = |exponent: usize| coefficients.get(exponent).map_or(0, |&c| self.base.load(c));
+        let fraction = (fraction_start..self.degree).map(|exponent| -digit(exponent));
+        let digits = fraction.chain((0..integer_end).map(digit)).collect();
+        Ok(self.base.number(digits, self.degree - fraction_start))
     }
 }
 
@@ -256,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn what_cancels_leaves_no_rounding_error() {
+        let encoder = encoder(2, 1 << 60);
+        let t = 1u64 << 60;
+        // 2^56 (x - 2) / x beside 1 + 1/4.
+        let mut coefficients = vec![0; DEGREE];
+        coefficients[0] = 1 + (1 << 56);
+        coefficients[DEGREE - 1] = 2 << 56;
+        coefficients[DEGREE - 2] = t - 1;
+        assert_eq!(encoder.decode_checked(&Plaintext::Bfv(coefficients)).unwrap(), 1.25);
+        assert_eq!(encoder.zero(&[1]).unwrap_err().code(), "shape-mismatch");
+    }
+
+    #[test]
     fn digits_that_outgrow_the_plaintext_modulus_are_an_error() {
         let encoder = encoder(2, 101);
         for (coefficient, fits) in [(25, true), (26, false), (50, false), (75, false), (76, true)] {
@@ -275,6 +327,34 @@ mod tests {
             let encoder = encoder(base, 100_000_007);
             let decoded = encoder.decode(&encoder.encode(value).unwrap()).unwrap();
             prop_assert!((decoded - value).abs() <= 2.5e-10, "{} {}", value, decoded);
+        }
+
+        #[test]
+        fn digits_that_stand_for_zero_do_not_change_a_number(
+            a in -100.0..100.0f64,
+            b in -100.0..100.0f64,
+            base in prop_oneof![Just(2u64), Just(3), Just(10)],
+            t in prop_oneof![Just(100_000_007u64), Just((1 << 60) - 93)],
+            seed in any::<u64>(),
+        ) {
+            let encoder = encoder(base, t);
+            // Uniform as far as t / 4 leaves room for them beside the digits.
+            let bound = (t / 8 / (base + 1)) as i64;
+            let mut state = seed | 1;
+            let multipliers: Vec<i64> = (0..encoder.zero_len()).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((state >> 1) as i64) % (bound + 1) * if state >> 63 == 0 { 1 } else { -1 }
+            }).collect();
+            let Plaintext::Bfv(zero) = encoder.zero(&multipliers).unwrap() else { unreachable!() };
+            for plaintext in [encoder.encode(a).unwrap(), product(&encoder, a, b), Plaintext::Bfv(vec![])] {
+                let Plaintext::Bfv(mut sum) = plaintext.clone() else { unreachable!() };
+                sum.resize(DEGREE, 0);
+                sum.iter_mut().zip(&zero).for_each(|(c, z)| *c = (*c + z) % t);
+                prop_assert_eq!(
+                    encoder.decode_checked(&Plaintext::Bfv(sum)).unwrap(),
+                    encoder.decode_checked(&plaintext).unwrap()
+                );
+            }
         }
 
         #[test]

@@ -20,7 +20,7 @@ use crate::encryption::checksum::checksum;
 use crate::error::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"pycrcnn\0";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER: usize = 24; // bytes before the compressed body
 const OBJECT: &str = "program file";
 

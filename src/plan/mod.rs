@@ -13,6 +13,7 @@
 
 pub mod alternation;
 pub mod batched;
+mod digit_mask;
 pub mod envelope;
 pub mod layer;
 mod noise;

@@ -2,7 +2,8 @@
 //! the answer tells of the weights, and dropped to the smallest modulus that holds it.
 //!
 //! *BFV* floods with all the noise budget that is left: coefficients uniform in [-B, B), B the largest power of two with
-//! 16 t B <= q. An answer that had a budget of b bits is hidden by 2^(b - 4) times its noise.
+//! 16 t B <= q. An answer that had a budget of b bits is hidden by 2^(b - 4) times its noise. Where a number's digits show,
+//! a [`DigitMask`] hides them.
 //!
 //! *CKKS* has no such room, because noise is error: the real parts of the slots that hold answers are flooded by a normal
 //! variable of a deviation that the caller chooses. All else that a client sees when it decrypts, the other slots and the
@@ -22,6 +23,7 @@ use crate::encryption::sampling::{Sampler, fresh_seed};
 use crate::encryption::{PublicEncryptor, flooding};
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
+use crate::plan::digit_mask::DigitMask;
 use crate::ring::Residues;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Plaintext, PublicKey, Scheme};
@@ -52,7 +54,8 @@ impl Rerandomizer {
         Ok(Self { encryptor: PublicEncryptor::new(context.clone(), key)?, encoder })
     }
 
-    /// BFV answers, flooded with all their noise budget, at the lowest level that decrypts.
+    /// BFV answers, flooded with all their noise budget, at the lowest level that decrypts. Those of fractional encoding, in
+    /// coefficient form, come with a `mask` for their digits.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the parameters [have no room](has_room) for it, those of
@@ -61,6 +64,7 @@ impl Rerandomizer {
         &self,
         evaluator: &Evaluator,
         answers: &[Ciphertext],
+        mask: Option<&DigitMask>,
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
         let context = evaluator.context();
@@ -71,7 +75,10 @@ impl Rerandomizer {
         each(answers, cancellation, |answer, sampler| {
             let bits = bfv_flooding_bits(context, answer.primes());
             let flood = flooding(context, answer.primes(), answer.form(), bits, sampler);
-            let hidden = self.encryptor.rerandomize(answer, &flood, sampler)?;
+            let mut hidden = self.encryptor.rerandomize(answer, &flood, sampler)?;
+            if let Some(zero) = mask.map(|mask| mask.draw(sampler)).transpose()?.flatten() {
+                hidden = evaluator.add_plain(&hidden, &zero)?;
+            }
             evaluator.mod_switch_to(&hidden, lowest_level(context, &hidden))
         })
     }
@@ -341,7 +348,7 @@ mod tests {
             let key = Rerandomizer::new(&context, &set.public_key(&context).unwrap()).unwrap();
             let message = Plaintext::Bfv((0..1024).collect());
             let answer = SymmetricEncryptor::new(context.clone(), &secret).unwrap().encrypt(&message, None).unwrap();
-            let hidden = key.bfv(&Evaluator::new(context.clone()), &[answer], &Cancellation::new());
+            let hidden = key.bfv(&Evaluator::new(context.clone()), &[answer], None, &Cancellation::new());
             assert_eq!(has_room(&context, 1), fits);
             match hidden {
                 Ok(hidden) => {

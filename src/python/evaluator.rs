@@ -53,7 +53,7 @@ impl Evaluator {
         let hidden = work::run(py, threads, |cancellation| {
             let answers = given.iter().map(|x| self.usual(x).map(Cow::into_owned)).collect::<Result<Vec<_>>>()?;
             let key = SeededKeySet::from_bytes(context, key_set, LIMIT)?.public_key(context)?;
-            Rerandomizer::new(context, &key)?.bfv(&self.inner, &answers, cancellation)
+            Rerandomizer::new(context, &key)?.bfv(&self.inner, &answers, None, cancellation)
         })?;
         Ok(hidden.into_iter().map(Into::into).collect())
     }

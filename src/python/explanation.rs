@@ -107,6 +107,8 @@ fn per_value<'py>(py: Python<'py>, own: &PerValue) -> PyResult<Bound<'py, PyDict
     let report = PyDict::new(py);
     report.set_item("key_bytes", public_key_bytes(parameters))?;
     report.set_item("bytes_up", bytes_up)?;
+    report.set_item("plain_moduli", [parameters.plain_modulus()])?;
+    report.set_item("mask_bits", own.program.mask_bits())?;
     report.set_item("bytes_down", outputs * ((1 << own.program.squares()) + 1) * polynomial)?;
     report.set_item("memory_bytes", 2 * bytes_up + 8 * own.program.largest_words())?;
     report.set_item("seconds", seconds)?;

@@ -106,25 +106,53 @@ impl Program {
     }
 
     /// Compiles a network of affine maps and squares for the per-value layout, one value of one image in a ciphertext; `fused`
-    /// joins layers where that is cheaper.
+    /// joins layers where that is cheaper. The digits of the answers to flattened example images say how much room a mask has
+    /// beside them.
     #[staticmethod]
-    #[pyo3(signature = (context, network, base=2, integer_digits=64, fraction_digits=32, fused=true))]
+    #[pyo3(signature = (context, network, examples, base=2, integer_digits=64, fraction_digits=32, fused=true, threads=0))]
+    #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn per_value(
         py: Python<'_>,
         context: &Context,
         network: &Network,
+        examples: PyReadonlyArray1<'_, f64>,
         #[pyo3(from_py_with = arguments::count)] base: u64,
         #[pyo3(from_py_with = arguments::count)] integer_digits: usize,
         #[pyo3(from_py_with = arguments::count)] fraction_digits: usize,
         fused: bool,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<Self> {
-        let recipe = Recipe {
-            network: (*network.inner).clone(),
-            parameters: context.inner.parameters().clone(),
-            digits: Digits { base, integer: integer_digits, fraction: fraction_digits },
-            fidelity: if fused { Fidelity::Fused } else { Fidelity::Layers },
-        };
-        Ok(Self { inner: py.detach(|| program::Program::per_value(recipe))? })
+        let (network, parameters) = ((*network.inner).clone(), context.inner.parameters().clone());
+        let digits = Digits { base, integer: integer_digits, fraction: fraction_digits };
+        let fidelity = if fused { Fidelity::Fused } else { Fidelity::Layers };
+        let examples = examples.as_slice()?;
+        let inner = work::run(py, threads, |_| {
+            program::Program::per_value(Recipe::new(network, parameters, digits, fidelity, examples)?)
+        })?;
+        Ok(Self { inner })
+    }
+
+    /// Per-value: the same program with another plaintext modulus.
+    #[pyo3(signature = (p, threads=0))]
+    fn with_plain_modulus(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::count)] p: u64,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Self> {
+        let own = self.per_value_only("another plaintext modulus")?;
+        let compile = |_: &_| program::Program::per_value(own.recipe.with_plain_modulus(p)?);
+        Ok(Self { inner: work::run(py, threads, compile)? })
+    }
+
+    /// Per-value: how many squares a ciphertext goes through.
+    fn squares(&self) -> PyResult<usize> {
+        Ok(self.per_value_only("counting squares")?.program.squares())
+    }
+
+    /// Per-value: the largest digit of the answers to the examples that it was compiled with.
+    fn largest_digit(&self) -> PyResult<u64> {
+        Ok(self.per_value_only("digits")?.recipe.largest_digit)
     }
 
     /// A program from its bytes.
@@ -176,7 +204,7 @@ impl Program {
     }
 
     /// Answers that tell nothing of the weights but what they answer: their values flooded with noise of the deviation given,
-    /// or with BFV, for which there is none, with all the noise budget that is left.
+    /// or with BFV, for which there is none, with all the noise budget that is left; per-value digits come under a mask.
     #[pyo3(signature = (data, keys, deviation=None, threads=0))]
     fn rerandomize<'py>(
         &self,

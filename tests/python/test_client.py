@@ -282,7 +282,7 @@ def test_parameters_that_are_not_secure() -> None:
     primes = pycrcnn._native.create_primes(2048, [36, 36, 37])
     context = pycrcnn._native.Context.bfv(2048, primes, 65537)
     recipe = PROGRAMS["per-value"]
-    native = pycrcnn._native.Program.per_value(context, recipe.network)
+    native = pycrcnn._native.Program.per_value(context, recipe.network, IMAGES.reshape(-1))
     program = Program(
         recipe.network, native, pycrcnn.program.ClientProgram(native.client(), error=recipe.error), recipe.security
     )

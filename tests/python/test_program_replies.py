@@ -10,8 +10,9 @@ import pytest
 from pycrcnn.errors import (
     InvalidTypeError,
     InvalidValueError,
+    UnsupportedError,
 )
-from pycrcnn.program import ClientProgram
+from pycrcnn.program import ClientProgram, FractionalParameters, Program
 from small_programs import (
     COMPILE,
     IMAGES,
@@ -48,6 +49,38 @@ def test_replies_are_rerandomised_and_keep_their_answers(layout: str) -> None:
         program.rerandomize(keys.encrypt(IMAGES), keys.evaluation)  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match=r"keys\.evaluation"):
         program.rerandomize(answer, keys.public)  # type: ignore[arg-type]
+
+
+def test_a_chosen_plaintext_modulus_hides_digits_and_noise_alike(tmp_path: Path) -> None:
+    program = per_value(calibration=IMAGES)
+    plan = program.explain()
+    assert f"digits hidden  by {plan.mask_bits:.1f} bits" in str(plan)
+    keys = program.keygen()
+    answer = program.run(keys.encrypt(IMAGES), keys.evaluation)
+    # A budget of b bits hides noise by b - 4; two are kept for other images and keys.
+    assert plan.mask_bits >= 8
+    assert abs(keys.noise_budget(answer) - 6 - plan.mask_bits) <= 5
+    assert program.error < 1e-6
+    program.save(tmp_path / "program")
+    assert Program.load(tmp_path / "program").explain().mask_bits == plan.mask_bits
+    # More room hides more, too little hides nothing, and answers are the same.
+    barely = FractionalParameters(p=5 * program.native.largest_digit())
+    small = per_value(calibration=IMAGES, parameters=barely)
+    larger = per_value(calibration=IMAGES, parameters=FractionalParameters(m=8192, p=None))
+    assert larger.explain().mask_bits > plan.mask_bits + 8
+    assert small.explain().mask_bits == 0.0
+    for other in (larger, small):
+        assert np.array_equal(other.predict(IMAGES, mode="simulate"), program.predict(IMAGES, mode="simulate"))
+
+
+def test_no_plaintext_modulus_has_room() -> None:
+    with pytest.raises(UnsupportedError, match="no room at m = 1024; choose a larger m"):
+        per_value(parameters=FractionalParameters(m=1024, p=None))
+    # Where nobody asks for one, the paper's is taken, and the error says whether that does.
+    numbers = [{"type": "linear", "weight": np.full((1, 36), 2.0**60 + 2.0**30)}, {"type": "square"}]
+    program = per_value([{"type": "flatten"}, *numbers, {"type": "square"}, {"type": "square"}])
+    assert program.explain().plain_moduli == (100_000_007,)
+    assert program.error == np.inf
 
 
 @pytest.mark.parametrize("layout", ["packed", "batched"])

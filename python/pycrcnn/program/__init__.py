@@ -26,9 +26,10 @@ True
 """
 
 from pycrcnn.program.client import ClientProgram, Keys, PublicKey
-from pycrcnn.program.compiling import FractionalParameters, compile  # noqa: A004 - the field's word for it
+from pycrcnn.program.compiling import compile  # noqa: A004 - the field's word for it
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation, Step
+from pycrcnn.program.fractional import FractionalParameters
 from pycrcnn.program.interactive import (
     InteractiveClient,
     InteractiveExplanation,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pycrcnn import _native
-from pycrcnn.errors import InvalidTypeError, InvalidValueError, NoiseBudgetError, UnsupportedError
+from pycrcnn.errors import InvalidValueError, UnsupportedError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
 from pycrcnn.models import Layer, Model
 from pycrcnn.program.calibration import images_like_those_of, synthetic_images
 from pycrcnn.program.client import ClientProgram, checked_images
+from pycrcnn.program.fractional import EXACT_EXAMPLES, FractionalParameters, compile_per_value
 from pycrcnn.program.program import Program
-from pycrcnn.pyfhel._parameters import checked_degree, checked_integer, warn_if_insecure, whole_modulus
 
-__all__ = ["FractionalParameters", "compile"]
+__all__ = ["compile"]
 
 #: More threads than any machine has; the native code refuses absurd numbers below that.
 _MOST_THREADS = 2**31 - 1
@@ -34,32 +33,6 @@ EXAMPLES = 32
 
 #: Rounding to integers errs more for some image than for any of the examples, but not by more than this.
 _ROUNDING_MARGIN = 2
-
-#: Examples by which the error is predicted in the per-value layout.
-_EXACT_EXAMPLES = 8
-
-
-@dataclass(frozen=True)
-class FractionalParameters:
-    """BFV with fractional encoding, as in the paper: the parameters of the per-value layout.
-
-    Attributes
-    ----------
-    m : int
-        Polynomial degree, 1024 to 32768. All of the standard coefficient modulus for `m` carries data.
-    p : int
-        Plaintext modulus.
-    base : int
-        Of the digits that encode a number.
-    integer_digits, fraction_digits : int
-        How many digits an encoded number may have.
-    """
-
-    m: int = 4096
-    p: int = 100_000_007
-    base: int = 2
-    integer_digits: int = 64
-    fraction_digits: int = 32
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -119,7 +92,8 @@ def compile(  # noqa: A001 - the field's word for it
         Without them synthetic images stand in, with values from 0 to 1, or as a model of `pycrcnn.models` normalises
         pixels; real images are better.
     parameters : FractionalParameters, optional
-        Per-value: the encryption parameters.
+        Per-value: the encryption parameters. Without them m = 4096, and the plaintext modulus is chosen so that
+        re-randomised answers hide digits and noise alike, or is the paper's where the network does not fit.
     fused : bool
         Per-value: join layers where that is cheaper; otherwise every layer is computed on its own, as PyCrCNN does.
     threads : int
@@ -152,11 +126,8 @@ def compile(  # noqa: A001 - the field's word for it
     if scheme == "bfv" and layout == "batched":
         raise InvalidValueError("scheme 'bfv': the batched layout is CKKS; choose layout='packed' or 'per-value'")
     if layout == "per-value" or (layout == "auto" and parameters is not None):
-        chosen = parameters or FractionalParameters()
-        context = _fractional_context(chosen, security)
-        digits = chosen.base, chosen.integer_digits, chosen.fraction_digits
-        per_value = _native.Program.per_value(context, network, *digits, fused)
-        error = _digit_error(per_value, network, examples_for(calibration, model, shape), chosen, threads)
+        some = examples_for(calibration, model, shape)[:EXACT_EXAMPLES]
+        per_value, error = compile_per_value(network, some, parameters, security, fused, threads)
         client = ClientProgram(per_value.client(), described.client_head, error, threads)
         return Program(network, per_value, client, security)
     if parameters is not None:
@@ -263,23 +234,6 @@ class Choice:
         return _batch_seconds(program, self.batch)
 
 
-def _digit_error(
-    program: _native.Program,
-    network: _native.Network,
-    examples: NDArray[np.float64],
-    parameters: FractionalParameters,
-    threads: int,
-) -> float:
-    """Twice the largest error of some examples, by the exact simulator; infinite where their digits outgrow `p`."""
-    some = examples[:_EXACT_EXAMPLES].reshape(-1)
-    try:
-        answers = program.simulate(some, threads=threads)
-    except NoiseBudgetError:
-        return math.inf
-    largest = float(np.abs(answers - network.evaluate(some, threads)).max(initial=0.0))
-    return max(2.0 * largest, 2.0**-parameters.fraction_digits)
-
-
 def check_security(security: int) -> None:
     """Refuse a security that there is no table for."""
     if security not in (128, 192, 256):
@@ -291,16 +245,3 @@ def examples_for(calibration: ArrayLike | None, model: Any, shape: tuple[int, ..
     if calibration is not None:
         return checked_images(calibration, shape)
     return images_like_those_of(model) if isinstance(model, Model) else synthetic_images(shape, 0.0, 1.0)
-
-
-def _fractional_context(parameters: FractionalParameters, security: int) -> _native.Context:
-    if not isinstance(parameters, FractionalParameters):
-        raise InvalidTypeError(f"parameters: pycrcnn.FractionalParameters are needed, not {parameters!r}")
-    checked_degree(parameters.m)
-    checked_integer("p", parameters.p, 2, 2**61 - 1)
-    checked_integer("base", parameters.base, 2, 2**31)
-    checked_integer("integer_digits", parameters.integer_digits, 1, parameters.m)
-    checked_integer("fraction_digits", parameters.fraction_digits, 1, parameters.m)
-    context = _native.Context.bfv(parameters.m, whole_modulus(parameters.m, 128), parameters.p)
-    warn_if_insecure(context, security)
-    return context

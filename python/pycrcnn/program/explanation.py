@@ -88,7 +88,11 @@ class Explanation:
     client_head : tuple of str
         Layers that the client computes after decryption.
     plain_moduli : tuple of int
-        Packed BFV: the plaintext moduli, each with a ciphertext of its own.
+        BFV: the plaintext moduli, each with a ciphertext of its own.
+    mask_bits : float
+        Per-value: the bits h by which re-randomised answers hide their digits, which say more of the weights than the
+        number does. Each digit is within the statistical distance 2^-h of that of another network with the same
+        answer; 0 where the plaintext modulus has no room for a mask.
     fresh_noise_budget, reply_noise_budget, reply_primes : int
         Packed BFV: bits that a fresh ciphertext and the reply have, at the least, and the primes of the reply.
     """
@@ -113,6 +117,7 @@ class Explanation:
     seconds: float = 0.0
     client_head: tuple[str, ...] = ()
     plain_moduli: tuple[int, ...] = ()
+    mask_bits: float = 0.0
     fresh_noise_budget: int = 0
     reply_noise_budget: int = 0
     reply_primes: int = 0
@@ -132,6 +137,9 @@ class Explanation:
             yield "input", f"scale 2^{self.input_scale_bits:.4g}{self.input_layout and ', '}{self.input_layout}"
         if self.plain_moduli:
             yield "plaintext moduli", " x ".join(map(str, self.plain_moduli))
+        if self.layout == "per-value":
+            yield "digits hidden", f"by {self.mask_bits:.1f} bits in re-randomised answers"
+        if self.fresh_noise_budget:
             yield (
                 "noise budget",
                 f"{self.fresh_noise_budget} bits fresh, {self.reply_noise_budget} in the reply of {self.reply_primes} "

@@ -122,7 +122,9 @@ class Program:
         Encryptions of zero under the client's public key make the ciphertexts pseudo-random, noise flooding hides
         their noise, and the modulus is dropped to the smallest that holds them. BFV floods with all the noise budget
         that is left, and answers stay exact; packed programs leave little of it (`explain` says how much: of b bits,
-        b - 4 hide the noise), the per-value layout leaves more. The CKKS layouts pay in precision where the answers
+        b - 4 hide the noise), the per-value layout leaves more. There the digits of an answer, which are sums of
+        products of digits of weights, come under a mask that stands for zero, as large as the plaintext modulus has
+        room for (`explain` gives its bits). The CKKS layouts pay in precision where the answers
         lie, and flood all else with what the modulus has room for.
 
         Parameters

@@ -36,7 +36,7 @@ def noise_budget(budgets: Explanation | Sequence[tuple[str, float]], ax: Axes | 
     """
     title = "noise budget, measured"
     if isinstance(budgets, Explanation):
-        if not budgets.plain_moduli:
+        if not budgets.fresh_noise_budget:
             raise InvalidValueError("budgets: only plans of packed BFV predict them; give names and bits of steps")
         title = "noise budget, the least that is predicted"
         steps = [(step.kind, float(step.noise_budget)) for step in budgets.steps]

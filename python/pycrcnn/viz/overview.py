@@ -46,7 +46,7 @@ def _width(explanation: Explanation) -> float:
 
 def _heights(explanation: Explanation) -> list[float]:
     """Of the rows, in inches."""
-    budget = [2.8] if explanation.plain_moduli else []
+    budget = [2.8] if explanation.fresh_noise_budget else []
     return [3.6, 1.6 + 0.2 * len(explanation.steps), *budget]
 
 
@@ -56,7 +56,7 @@ def _draw(figure: Any, explanation: Explanation, title: str = "") -> None:
     plan(explanation, figure.add_subplot(rows[0, :]))
     seconds(explanation, figure.add_subplot(rows[1, 0]))
     traffic(explanation, figure.add_subplot(rows[1, 1]))
-    if explanation.plain_moduli:
+    if explanation.fresh_noise_budget:
         noise_budget(explanation, figure.add_subplot(rows[2, :]))
     primes = "+".join(map(str, explanation.prime_bits))
     figure.suptitle(

@@ -21,6 +21,7 @@ use crate::evaluator::Evaluator;
 use crate::evaluator::encoded::{EncodedMap, SparsePolynomial};
 use crate::evaluator::extended::MIN_TERMS;
 use crate::network::{Activation, AffineMap, Layer, Network, Operation};
+use crate::plan::digit_mask::DigitMask;
 use crate::plan::reply::Rerandomizer;
 use crate::runtime::Cancellation;
 use crate::scheme::{Ciphertext, Context, Form};
@@ -44,6 +45,7 @@ pub enum Fidelity {
 pub struct PerValueProgram {
     evaluator: Arc<Evaluator>,
     computed: Network,
+    mask: DigitMask,
     steps: Vec<Step>,
 }
 
@@ -72,7 +74,8 @@ enum Draft {
 }
 
 impl PerValueProgram {
-    /// Compiles a network of affine maps and squares.
+    /// Compiles a network of affine maps and squares. Digits of answers that are re-randomised are hidden beside some of
+    /// up to `largest_digit`.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for activations other than the square, for more than 3 of them and for residual blocks,
@@ -82,24 +85,10 @@ impl PerValueProgram {
         encoder: &FractionalEncoder,
         network: &Network,
         fidelity: Fidelity,
+        largest_digit: u64,
     ) -> Result<Self> {
-        let mut drafts = network.layers().iter().map(draft).collect::<Result<Vec<_>>>()?;
-        let squares = drafts.iter().filter(|(_, draft)| matches!(draft, Draft::Square)).count();
-        if squares > MAX_SQUARES {
-            return Err(Error::Unsupported {
-                operation: "compiling for the per-value layout",
-                reason: format!(
-                    "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network \
-                     with at most {MAX_SQUARES}",
-                    Ciphertext::SIZES.end()
-                ),
-            });
-        }
-        if fidelity == Fidelity::Fused {
-            drafts = fuse_maps(sum_squares(drafts)?)?;
-        }
-        let layers = drafts.iter().flat_map(|(name, draft)| computed_layers(name, draft)).collect();
-        let computed = Network::new(network.input_shape(), layers)?;
+        let mut drafts = drafts(network, fidelity)?;
+        let computed = computed(network, &drafts)?;
         let encode = |value: f64| sparse(encoder.digits(value));
         drafts.retain(|(_, draft)| !matches!(draft, Draft::Map(map) if map.is_identity()));
         let steps = drafts
@@ -115,7 +104,7 @@ impl PerValueProgram {
                 Ok(Step { name, kernel })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { evaluator, computed, steps })
+        Ok(Self { evaluator, computed, mask: DigitMask::new(encoder.clone(), largest_digit), steps })
     }
 
     /// The context that images are encrypted in.
@@ -162,6 +151,11 @@ impl PerValueProgram {
         self.steps.iter().map(|step| step.name.as_str())
     }
 
+    /// The bits by which re-randomised answers hide their digits; see [`DigitMask`].
+    pub fn mask_bits(&self) -> f64 {
+        self.mask.bits()
+    }
+
     /// Answers that tell nothing of the weights but what they answer, on the rayon pool of the caller; see
     /// [`reply`](crate::plan::reply).
     ///
@@ -173,7 +167,7 @@ impl PerValueProgram {
         key: &Rerandomizer,
         cancellation: &Cancellation,
     ) -> Result<Vec<Ciphertext>> {
-        key.bfv(&self.evaluator, answers, cancellation)
+        key.bfv(&self.evaluator, answers, Some(&self.mask), cancellation)
     }
 
     /// Evaluates one image on the rayon pool of the caller; the answer is in coefficient form.
@@ -246,6 +240,32 @@ impl PerValueProgram {
             })
             .collect()
     }
+}
+
+/// The steps of a network.
+fn drafts(network: &Network, fidelity: Fidelity) -> Result<Vec<(String, Draft)>> {
+    let drafts = network.layers().iter().map(draft).collect::<Result<Vec<_>>>()?;
+    let squares = drafts.iter().filter(|(_, draft)| matches!(draft, Draft::Square)).count();
+    if squares > MAX_SQUARES {
+        return Err(Error::Unsupported {
+            operation: "compiling for the per-value layout",
+            reason: format!(
+                "{squares} squares, unrelinearised, need ciphertexts of more than {} polynomials; use a network with at \
+                 most {MAX_SQUARES}",
+                Ciphertext::SIZES.end()
+            ),
+        });
+    }
+    match fidelity {
+        Fidelity::Layers => Ok(drafts),
+        Fidelity::Fused => fuse_maps(sum_squares(drafts)?),
+    }
+}
+
+/// The network that steps compute.
+fn computed(network: &Network, drafts: &[(String, Draft)]) -> Result<Network> {
+    let layers = drafts.iter().flat_map(|(name, draft)| computed_layers(name, draft)).collect();
+    Network::new(network.input_shape(), layers)
 }
 
 /// The layers that a step stands for; the last has the step's name.
@@ -402,12 +422,12 @@ mod tests {
         let evaluator = Arc::new(Evaluator::new(context.clone()));
         let names = |side| {
             let program =
-                PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(side), Fidelity::Fused).unwrap();
+                PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(side), Fidelity::Fused, 0).unwrap();
             program.step_names().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(names(22), ["square+pool", "pool factor", "again"]);
         assert_eq!(names(23), ["square", "pool", "again"]);
-        let program = PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(23), Fidelity::Fused).unwrap();
+        let program = PerValueProgram::compile(evaluator.clone(), &encoder, &pooled(23), Fidelity::Fused, 0).unwrap();
         let image = Ciphertext::zero(&context, 2, 1, Form::Coefficient, 1.0);
         assert_eq!(program.run(&[&image; 23 * 23], &Cancellation::new()).unwrap().len(), 1);
     }
@@ -434,7 +454,7 @@ mod tests {
             (Fidelity::Layers, vec!["convolution", "square", "pool", "first", "second"]),
             (Fidelity::Fused, vec!["convolution", "square+pool", "pool factor+flatten+first+second"]),
         ] {
-            let program = PerValueProgram::compile(evaluator.clone(), &encoder, &network, fidelity).unwrap();
+            let program = PerValueProgram::compile(evaluator.clone(), &encoder, &network, fidelity, 0).unwrap();
             assert_eq!(program.step_names().collect::<Vec<_>>(), names);
             let mut budgets = Vec::new();
             let answers = program

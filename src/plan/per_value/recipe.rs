@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Fidelity, PerValueProgram};
 use crate::encoding::FractionalEncoder;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
-use crate::network::Network;
+use crate::network::{Network, PlainRing, Simulator};
 use crate::plan::envelope::{self, Identity, Kind, ensure};
 use crate::plan::normal_form::values;
 use crate::plan::rehearsal;
@@ -37,9 +38,55 @@ pub struct Recipe {
     pub digits: Digits,
     /// whether layers are joined
     pub fidelity: Fidelity,
+    /// the largest digit of the answers to some examples
+    pub largest_digit: u64,
 }
 
+/// A plaintext modulus that no digit outgrows.
+const BOUNDLESS: u64 = (1 << 61) - 1;
+
 impl Recipe {
+    /// A recipe, with the largest digit of the answers to flattened `examples`, of which there must be one, computed on the
+    /// rayon pool of the caller. Digits do not depend on the plaintext modulus until they outgrow it, which these never do.
+    ///
+    /// # Errors
+    /// Those of [`PerValueProgram::compile`], [`Error::ShapeMismatch`] and [`Error::Unencodable`] for unusable examples.
+    pub fn new(
+        network: Network,
+        parameters: Parameters,
+        digits: Digits,
+        fidelity: Fidelity,
+        examples: &[f64],
+    ) -> Result<Self> {
+        let Digits { base, integer, fraction } = digits;
+        let encoder = FractionalEncoder::new(parameters.degree(), BOUNDLESS, base, integer, fraction)?;
+        let computed = super::computed(&network, &super::drafts(&network, fidelity)?)?;
+        let ring = PlainRing::new(parameters.degree(), BOUNDLESS)?;
+        let simulator = Simulator::new(&computed, ring, encoder)?;
+        if examples.is_empty() {
+            let expected = format!("{} values of each of some examples", network.inputs());
+            return Err(Error::ShapeMismatch { operation: "compiling", expected, got: vec![0] });
+        }
+        let largest_of = |image: &[f64]| -> Result<u64> {
+            let answer = simulator.evaluate(simulator.encode(image)?)?;
+            let digits = answer.iter().flat_map(|value| value.digits().map(|(_, digit)| digit.unsigned_abs()));
+            Ok(digits.max().unwrap_or(0))
+        };
+        let images = examples.par_chunks(network.inputs()).map(largest_of);
+        let largest_digit = images.try_reduce(|| 0, |a, b| Ok(a.max(b)))?;
+        Ok(Self { network, parameters, digits, fidelity, largest_digit })
+    }
+
+    /// The same with another plaintext modulus.
+    ///
+    /// # Errors
+    /// Those of the parameters.
+    pub fn with_plain_modulus(&self, t: u64) -> Result<Self> {
+        let (degree, moduli) = (self.parameters.degree(), self.parameters.moduli().to_vec());
+        let parameters = Parameters::bfv(degree, moduli, self.parameters.key_switching(), t)?;
+        Ok(Self { parameters, ..self.clone() })
+    }
+
     /// The program and the client's part.
     ///
     /// # Errors
@@ -53,7 +100,8 @@ impl Recipe {
             program: envelope::identity(self),
         };
         let evaluator = Arc::new(Evaluator::new(Context::new(self.parameters.clone())?));
-        let program = PerValueProgram::compile(evaluator, &interface.encoder()?, &self.network, self.fidelity)?;
+        let (encoder, largest) = (interface.encoder()?, self.largest_digit);
+        let program = PerValueProgram::compile(evaluator, &encoder, &self.network, self.fidelity, largest)?;
         Ok((program, interface))
     }
 

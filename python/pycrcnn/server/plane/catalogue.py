@@ -61,6 +61,8 @@ class ProgramEntry:
         Layers that the client computes after decryption.
     stage, stages : int
         Which part it is, from 0, and of how many: those of the same layers and layout.
+    mask_bits : float
+        Per-value: the bits by which answers hide their digits, see `pycrcnn.program.Explanation`.
     """
 
     id: str
@@ -84,6 +86,7 @@ class ProgramEntry:
     head: tuple[str, ...] = ()
     stage: int = 0
     stages: int = 1
+    mask_bits: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def program_entry(
         head=plan.client_head,
         stage=stage,
         stages=stages,
+        mask_bits=plan.mask_bits,
     )
 
 

@@ -28,6 +28,8 @@ __all__ = ["Offer", "compiled", "offers"]
 _LOGGER = logging.getLogger("pycrcnn.server")
 #: Training images by which ranges of values are known.
 _EXAMPLES = 500
+#: Of how programs are compiled and written; another one makes what was kept before be compiled again.
+_EDITION = 2
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ def _examples(model: Model) -> NDArray[np.float64] | None:
 def _fingerprint(model: Model, offer: Offer, examples: NDArray[np.float64] | None, flooding: float) -> str:
     digest = hashlib.blake2b(digest_size=16)
     version = importlib.metadata.version("pycrcnn")
-    _add(digest, [version, model.name, offer.layout, offer.last_layer, examples is None, flooding, model.layers])
+    _add(
+        digest,
+        [version, _EDITION, model.name, offer.layout, offer.last_layer, examples is None, flooding, model.layers],
+    )
     return digest.hexdigest()
 
 
@@ -114,9 +119,8 @@ def compiled(model: Model, offer: Offer, directory: Path, flooding: float, threa
             return Shelved.noted(path, note.read_bytes())
         except (ValueError, TypeError, KeyError):
             _LOGGER.warning("compiling %s again: its file is damaged", model.name)
-    parts = {} if offer.layout == "per-value" else {"calibration": examples}
     try:
-        program = compile(offer.of(model), layout=offer.layout, threads=threads, **parts)  # type: ignore[arg-type]
+        program = compile(offer.of(model), layout=offer.layout, threads=threads, calibration=examples)
     except UnsupportedError as error:
         _LOGGER.info("%s up to layer %d, %s, is not offered: %s", model.name, offer.last_layer, offer.layout, error)
         return None

@@ -74,7 +74,7 @@ impl ExactProgram {
     ) -> Result<Vec<Ciphertext>> {
         self.check_count(answers.len().min(keys.len()))?;
         let one = |((residue, answer), key): ((&Residue, &Ciphertext), &Rerandomizer)| {
-            let mut hidden = key.bfv(&residue.evaluator, std::slice::from_ref(answer), cancellation)?;
+            let mut hidden = key.bfv(&residue.evaluator, std::slice::from_ref(answer), None, cancellation)?;
             Ok(hidden.remove(0))
         };
         self.residues.par_iter().zip(answers).zip(keys).map(one).collect()
