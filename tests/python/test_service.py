@@ -68,6 +68,7 @@ def test_a_model_says_all_that_a_client_needs(http: Any) -> None:
         assert abs(sum(program["prime_bits"]) - program["modulus_bits"]) < len(program["prime_bits"])
         assert program["security_bits"] == 128
         assert program["scheme"] == ("BFV" if layout == "per-value" else "CKKS")
+        assert (program["mask_bits"] > 8) == (layout == "per-value")
         assert min(program["capacity"], program["bytes_up"], program["bytes_down"]) > 0
 
 

@@ -383,13 +383,14 @@ class Client:
         key = secrets.token_hex(16)
 
         def post() -> dict[str, Any]:
-            query = f"program={offer.id}&keys={self._send_keys(offer, keys)}"
+            identity = self._send_keys(offer, keys)
+            query = f"program={offer.id}&keys={identity}"
             try:
                 return self._http.send("POST", path + query, limit, body, idempotency_key=key)
             except PyCrCNNError:
                 raise
             except BaseException:  # Ctrl-C: the service is not left computing what nobody reads
-                self._cancel(offer, key)
+                self._cancel(identity, key)
                 raise
 
         try:
@@ -414,11 +415,10 @@ class Client:
             self.transfer.add_server(reply["server_timing"])
         return bytes(reply["body"])
 
-    def _cancel(self, offer: Offer, idempotency_key: str) -> None:
-        """Ask the service to stop what a request began, if it can be reached."""
+    def _cancel(self, identity: str, idempotency_key: str) -> None:
+        """Ask the service to stop what a request under a key set began, if it can be reached."""
         with contextlib.suppress(PyCrCNNError):
-            query = f"keys={self._sent[offer.id]}"
-            self._http.send("DELETE", f"/v1/jobs?{query}", _JSON_LIMIT, idempotency_key=idempotency_key)
+            self._http.send("DELETE", f"/v1/jobs?keys={identity}", _JSON_LIMIT, idempotency_key=idempotency_key)
 
     def program(self, offer: Offer | None = None) -> ClientProgram:
         """The client's part of a program, checked against what was offered.
