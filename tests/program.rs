@@ -62,7 +62,8 @@ fn every_layout_answers_what_the_network_does() {
         assert_eq!(read.identity(), program.identity());
         let client = Client::from_bytes(&program.client().unwrap().to_bytes(), LIMIT).unwrap();
         assert_eq!(client.program(), program.identity());
-        let (secret, public, key_set) = client.generate_keys(&cancellation).unwrap();
+        let mut key_set = vec![0; client.key_set_len().unwrap()];
+        let (secret, public) = client.generate_keys(&mut key_set, &cancellation).unwrap();
         let keys = read.prepare(&key_set, &cancellation).unwrap();
         for key in [EncryptionKey::Secret(&secret), EncryptionKey::Public(&public)] {
             let images = client.encrypt(key, &IMAGE, &cancellation).unwrap();
@@ -88,7 +89,8 @@ fn what_does_not_belong_together_is_refused() {
     let programs = programs();
     let clients: Vec<Client> = programs.iter().map(|program| program.client().unwrap()).collect();
     for (program, client) in programs.iter().zip(&clients) {
-        let (secret, _, key_set) = client.generate_keys(&cancellation).unwrap();
+        let mut key_set = vec![0; client.key_set_len().unwrap()];
+        let (secret, _) = client.generate_keys(&mut key_set, &cancellation).unwrap();
         let keys = program.prepare(&key_set, &cancellation).unwrap();
         let images = client.encrypt(EncryptionKey::Secret(&secret), &IMAGE, &cancellation).unwrap();
         let without = program.run(&images, None, &cancellation);

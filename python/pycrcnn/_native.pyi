@@ -358,7 +358,7 @@ class Http:
         method: str,
         path: str,
         limit: int,
-        body: bytes | None = None,
+        body: Sequence[bytes] | None = None,
         content_type: str = "application/octet-stream",
         idempotency_key: str | None = None,
     ) -> dict[str, Any]: ...

@@ -14,13 +14,19 @@ from typing import Any
 
 from pycrcnn.errors import FormatError
 
-__all__ = ["is_packed", "pack", "read_file", "unpack", "write_file"]
+__all__ = ["head", "is_packed", "pack", "read_file", "unpack", "write_file"]
 
 _MAGIC = b"PYCRCNN"
 _VERSION = 1
 _PREFIX = len(_MAGIC) + 5
 _MAX_HEADER = 1 << 16
 _MAX_FILE = 1 << 32
+
+
+def head(kind: str, header: Mapping[str, Any]) -> bytes:
+    """What stands before the payload of an object of a kind."""
+    text = json.dumps({"kind": kind, **header}, separators=(",", ":")).encode()
+    return _MAGIC + bytes([_VERSION]) + len(text).to_bytes(4, "little") + text
 
 
 def pack(kind: str, header: Mapping[str, Any], payload: bytes = b"") -> bytes:
@@ -31,8 +37,7 @@ def pack(kind: str, header: Mapping[str, Any], payload: bytes = b"") -> bytes:
     >>> unpack("note", pack("note", {"text": "hello"}, b"..."))
     ({'text': 'hello'}, b'...')
     """
-    text = json.dumps({"kind": kind, **header}, separators=(",", ":")).encode()
-    return _MAGIC + bytes([_VERSION]) + len(text).to_bytes(4, "little") + text + payload
+    return head(kind, header) + payload
 
 
 def is_packed(data: bytes) -> bool:

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rand_core::{OsRng, TryRngCore};
 use serde::Deserialize;
-use ureq::Agent;
 use ureq::http::{HeaderMap, Request as HttpRequest, Response as HttpResponse};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::{Agent, SendBody};
 
 use crate::error::{Error, Result};
 use crate::runtime::Cancellation;
@@ -32,8 +32,8 @@ pub struct Access {
     pub retries: u32,
 }
 
-/// Bytes that are sent, whoever owns them: key sets are large, and are not copied.
-pub type Body = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// Bytes that are sent one after the other, whoever owns them: key sets are large, and are not copied.
+pub type Body = Vec<Arc<dyn AsRef<[u8]> + Send + Sync>>;
 
 /// One request.
 #[derive(Clone)]
@@ -175,7 +175,12 @@ impl Http {
         };
         let sent = match &request.body {
             Some(body) => {
-                let http = http.header("content-type", request.content_type).body((**body).as_ref());
+                let parts = || body.iter().map(|part| (**part).as_ref());
+                let length: usize = parts().map(<[u8]>::len).sum();
+                let nothing: Box<dyn Read> = Box::new(std::io::empty());
+                let mut whole = parts().fold(nothing, |before, part| Box::new(before.chain(part)));
+                let http = http.header("content-type", request.content_type).header("content-length", length);
+                let http = http.body(SendBody::from_reader(&mut whole));
                 self.agent.run(http.map_err(|error| unusable(error.to_string()))?)
             }
             None => self.agent.run(http.body(()).map_err(|error| unusable(error.to_string()))?),

@@ -116,17 +116,27 @@ impl Client {
         self.layout.program()
     }
 
-    /// A fresh secret key, a public key for it, and the key set that the server needs, as it is sent: the public key, and the
-    /// evaluation keys of the program.
+    /// Bytes of the key set that the server needs, as it is sent.
     ///
     /// # Errors
-    /// [`Error::Entropy`], [`Error::Interrupted`].
-    pub fn generate_keys(&self, cancellation: &Cancellation) -> Result<(SecretKey, PublicKey, Vec<u8>)> {
+    /// [`Error::InvalidArgument`] for keys that there cannot be, which no client's part asks for.
+    pub fn key_set_len(&self) -> Result<usize> {
+        let (relinearization, rotations) = self.layout.keys();
+        KeyGenerator::packed_len(self.context(), relinearization, rotations)
+    }
+
+    /// A fresh secret key and a public key for it; the key set that the server needs, the public key and the evaluation keys of
+    /// the program, is written to `key_set`.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of bytes than [`key_set_len`](Self::key_set_len), [`Error::Entropy`],
+    /// [`Error::Interrupted`].
+    pub fn generate_keys(&self, key_set: &mut [u8], cancellation: &Cancellation) -> Result<(SecretKey, PublicKey)> {
         let secret = keygen::secret_key(self.context())?;
         let (relinearization, rotations) = self.layout.keys();
         let generator = KeyGenerator::new(self.context().clone(), &secret)?;
-        let (public, set) = generator.packed_key_set(relinearization, rotations, cancellation)?;
-        Ok((secret, public, set))
+        let public = generator.write_key_set(relinearization, rotations, key_set, cancellation)?;
+        Ok((secret, public))
     }
 
     /// Encrypts flattened images, as many as one run takes or fewer.

@@ -20,13 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::bits;
-use super::checksum::{opened, sealed};
-use super::keygen::{KeyGenerator, Purpose, SeededKey, SeededKeySet};
+use super::checksum::{checksum, opened};
+use super::keygen::{KeyGenerator, Purpose, SeededKey, SeededKeySet, wanted};
 use super::sampling::{Seed, fresh_seed};
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, Residues};
 use crate::runtime::Cancellation;
-use crate::scheme::{Context, PublicKey};
+use crate::scheme::{Context, KeySwitchKey, PublicKey};
 
 const KEYS: [u8; 8] = *b"pyckeys\x02";
 const OBJECT: &str = "key set";
@@ -51,26 +51,36 @@ fn payload(context: &Context, primes: usize) -> usize {
     primes * row_moduli(context, primes).map(|q| bits::packed_len(q, context.degree())).sum::<usize>()
 }
 
-/// The bytes of a key set, written as its keys come: a device makes keys of more bytes than it could hold unpacked.
+/// Bytes of a key set with evaluation keys for so many primes each.
+fn packed_len(context: &Context, primes: impl Iterator<Item = usize>) -> usize {
+    let public: usize = all_moduli(context).map(|q| bits::packed_len(q, context.degree())).sum();
+    FIXED + public + primes.map(|primes| 8 + payload(context, primes)).sum::<usize>() + 4
+}
+
+/// A key set, written as its keys come: a device makes keys of more bytes than it could hold unpacked.
 struct Packing<'a> {
     context: &'a Context,
-    bytes: Vec<u8>,
+    out: &'a mut [u8],
+    at: usize,
 }
 
 impl<'a> Packing<'a> {
-    /// The header and the public key of a set of keys for so many primes each.
-    fn begin(context: &'a Context, seed: &Seed, public: &[u64], primes: impl ExactSizeIterator<Item = usize>) -> Self {
-        let (degree, count) = (context.degree(), primes.len());
-        let evaluation: usize = primes.map(|primes| 8 + payload(context, primes)).sum();
-        let public = pack(public, degree, all_moduli(context));
-        let mut bytes = Vec::with_capacity(FIXED + public.len() + evaluation + 4);
-        bytes.extend(KEYS);
-        bytes.extend((degree as u32).to_le_bytes());
-        bytes.extend((count as u32).to_le_bytes());
-        bytes.extend(context.key_parms_id().iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(seed);
-        bytes.extend(public);
-        Self { context, bytes }
+    /// Writes the header and the public key of a set of `count` keys.
+    fn begin(context: &'a Context, seed: &Seed, public: &[u64], count: usize, out: &'a mut [u8]) -> Self {
+        let degree = context.degree();
+        let mut packing = Self { context, out, at: 0 };
+        packing.put(&KEYS);
+        packing.put(&(degree as u32).to_le_bytes());
+        packing.put(&(count as u32).to_le_bytes());
+        context.key_parms_id().iter().for_each(|word| packing.put(&word.to_le_bytes()));
+        packing.put(seed);
+        packing.put(&pack(public, degree, all_moduli(context)));
+        packing
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
     }
 
     /// The next keys, made one by one on the rayon pool of the caller.
@@ -86,24 +96,26 @@ impl<'a> Packing<'a> {
                 Purpose::Relinearization => 0,
                 Purpose::Galois(element) => element,
             };
-            self.bytes.extend(element.to_le_bytes());
-            self.bytes.extend((primes as u32).to_le_bytes());
-            self.bytes.extend(packed);
+            self.put(&element.to_le_bytes());
+            self.put(&(primes as u32).to_le_bytes());
+            self.put(&packed);
         }
         Ok(())
     }
 
-    /// As many keys at a time as there are threads.
+    /// As many keys at a time as there are threads, and the checksum of all.
     fn add_all<K: Send>(
         mut self,
         keys: impl IntoIterator<Item = K>,
         make: impl Fn(K) -> Result<SeededKey> + Sync,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<()> {
         let mut keys = keys.into_iter();
         loop {
             let batch: Vec<K> = keys.by_ref().take(rayon::current_num_threads()).collect();
             if batch.is_empty() {
-                return Ok(sealed(self.bytes));
+                let sum = checksum(&self.out[..self.at]);
+                self.put(&sum.to_le_bytes());
+                return Ok(());
             }
             self.add(batch, &make)?;
         }
@@ -111,27 +123,47 @@ impl<'a> Packing<'a> {
 }
 
 impl KeyGenerator<'_> {
-    /// As [`key_set`](Self::key_set), as it is sent: each key is packed as it is made. The public key is given besides.
+    /// Bytes of what [`write_key_set`](Self::write_key_set) writes.
     ///
     /// # Errors
-    /// Those of [`key_set`](Self::key_set).
-    pub fn packed_key_set(
+    /// Those of [`key_set`](Self::key_set) for keys that there cannot be.
+    pub fn packed_len(
+        context: &Context,
+        relinearization: Option<usize>,
+        rotations: &BTreeMap<usize, usize>,
+    ) -> Result<usize> {
+        let wanted = wanted(context, relinearization, rotations)?;
+        Ok(packed_len(context, wanted.into_iter().map(|(_, primes)| primes)))
+    }
+
+    /// As [`key_set`](Self::key_set), as it is sent: each key is packed as it is made. Gives the public key.
+    ///
+    /// # Errors
+    /// Those of [`key_set`](Self::key_set), [`Error::ShapeMismatch`] for another number of bytes than
+    /// [`packed_len`](Self::packed_len).
+    pub fn write_key_set(
         &self,
         relinearization: Option<usize>,
         rotations: &BTreeMap<usize, usize>,
+        out: &mut [u8],
         cancellation: &Cancellation,
-    ) -> Result<(PublicKey, Vec<u8>)> {
-        let wanted = self.wanted(relinearization, rotations)?;
-        let seed = fresh_seed()?;
+    ) -> Result<PublicKey> {
         let context = &self.context;
+        let wanted = wanted(context, relinearization, rotations)?;
+        let len = packed_len(context, wanted.iter().map(|&(_, primes)| primes));
+        if out.len() != len {
+            let expected = format!("{len} bytes");
+            return Err(Error::ShapeMismatch { operation: "writing a key set", expected, got: vec![out.len()] });
+        }
+        let seed = fresh_seed()?;
         let set =
             SeededKeySet { parms_id: context.key_parms_id(), seed, public: self.public(&seed)?, keys: Vec::new() };
-        let packing = Packing::begin(context, &seed, &set.public, wanted.iter().map(|&(_, primes)| primes));
-        let bytes = packing.add_all(wanted.into_iter().enumerate(), |(i, (purpose, primes))| {
+        let packing = Packing::begin(context, &seed, &set.public, wanted.len(), out);
+        packing.add_all(wanted.into_iter().enumerate(), |(i, (purpose, primes))| {
             cancellation.check()?;
             self.key(&seed, i, purpose, primes)
         })?;
-        Ok((set.public_key(context)?, bytes))
+        set.public_key(context)
     }
 }
 
@@ -144,15 +176,58 @@ impl SeededKeySet {
         if self.parms_id != context.key_parms_id() {
             return Err(Error::ParametersMismatch { operation: "pack", object: "key set" });
         }
-        Packing::begin(context, &self.seed, &self.public, self.keys.iter().map(|key| key.primes)).add_all(self.keys, Ok)
+        let mut bytes = vec![0; packed_len(context, self.keys.iter().map(|key| key.primes))];
+        Packing::begin(context, &self.seed, &self.public, self.keys.len(), &mut bytes).add_all(self.keys, Ok)?;
+        Ok(bytes)
     }
 
     /// A key set from bytes from anywhere: memory is bounded by a small multiple of the bytes given, and every residue is reduced.
     ///
     /// # Errors
+    /// As [`ReceivedKeySet::read`], and [`Error::Malformed`] for a residue that is not below its prime.
+    pub fn from_bytes(context: &Context, bytes: &[u8], limit: u64) -> Result<Self> {
+        let received = ReceivedKeySet::read(context, bytes, limit)?;
+        let keys = received.keys.par_iter().map(|key| key.unpack(context)).collect::<Result<_>>()?;
+        Ok(Self { keys, ..received.set })
+    }
+}
+
+/// A key set as it came. Its keys are unpacked one by one, as they are made use of: all of them at a time would take as much
+/// memory again as a server that has made them ready.
+#[derive(Debug)]
+pub struct ReceivedKeySet<'a> {
+    context: &'a Context,
+    /// all but the evaluation keys
+    set: SeededKeySet,
+    keys: Vec<ReceivedKey<'a>>,
+}
+
+/// An evaluation key as it came.
+#[derive(Debug)]
+struct ReceivedKey<'a> {
+    purpose: Purpose,
+    primes: usize,
+    /// where it stands in the key set
+    offset: usize,
+    bytes: &'a [u8],
+}
+
+impl ReceivedKey<'_> {
+    fn unpack(&self, context: &Context) -> Result<SeededKey> {
+        let moduli = (0..self.primes).flat_map(|_| row_moduli(context, self.primes));
+        let data = unpack(context, self.primes * (self.primes + 1), moduli, self.bytes)
+            .ok_or_else(|| malformed(self.offset, "a residue is not below its prime"))?;
+        Ok(SeededKey { purpose: self.purpose, primes: self.primes, data })
+    }
+}
+
+impl<'a> ReceivedKeySet<'a> {
+    /// A key set from bytes from anywhere, checked but for the residues of its evaluation keys.
+    ///
+    /// # Errors
     /// [`Error::TooLarge`] above `limit` bytes, [`Error::Malformed`] for anything but a whole key set,
     /// [`Error::ParametersMismatch`] for one of other parameters.
-    pub fn from_bytes(context: &Context, bytes: &[u8], limit: u64) -> Result<Self> {
+    pub fn read(context: &'a Context, bytes: &'a [u8], limit: u64) -> Result<Self> {
         if bytes.len() as u64 > limit {
             return Err(Error::TooLarge { object: OBJECT, size: bytes.len() as u64, limit });
         }
@@ -167,7 +242,7 @@ impl SeededKeySet {
         }
         let mut at = FIXED + public_len;
         let mut seen = BTreeSet::new();
-        let mut found = Vec::new();
+        let mut keys = Vec::new();
         for _ in 0..count {
             let head = bytes.get(at..at + 8).ok_or_else(|| malformed(at, "the bytes end early"))?;
             let [element, primes] = [word(&head[..4]), word(&head[4..])];
@@ -182,19 +257,56 @@ impl SeededKeySet {
             at += 8;
             let own = bytes.get(at..at + payload(context, primes as usize));
             let own = own.ok_or_else(|| malformed(bytes.len(), "the bytes end early"))?;
-            found.push((purpose, primes as usize, at, own));
+            keys.push(ReceivedKey { purpose, primes: primes as usize, offset: at, bytes: own });
             at += own.len();
         }
         if at != bytes.len() {
             return Err(malformed(at, "there are bytes behind the last key"));
         }
-        let keys = found.into_par_iter().map(|(purpose, primes, at, bytes)| {
-            let moduli = (0..primes).flat_map(|_| row_moduli(context, primes));
-            let data = unpack(context, primes * (primes + 1), moduli, bytes)
-                .ok_or_else(|| malformed(at, "a residue is not below its prime"))?;
-            Ok(SeededKey { purpose, primes, data })
+        let set = SeededKeySet { parms_id: context.key_parms_id(), seed, public, keys: Vec::new() };
+        Ok(Self { context, set, keys })
+    }
+
+    /// The context whose keys they are.
+    pub fn context(&self) -> &'a Context {
+        self.context
+    }
+
+    /// The public key with its second polynomial written out.
+    ///
+    /// # Errors
+    /// None: [`read`](Self::read) has checked the parameters.
+    pub fn public_key(&self) -> Result<PublicKey> {
+        self.set.public_key(self.context)
+    }
+
+    /// Every evaluation key with its second polynomials written out, and what `keep` makes of it; in parallel on the rayon
+    /// pool of the caller.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a residue that is not below its prime, [`Error::Interrupted`], those of `keep`.
+    pub fn expand_each<T: Send>(
+        &self,
+        cancellation: &Cancellation,
+        keep: impl Fn(Purpose, KeySwitchKey) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let expanded = self.keys.par_iter().enumerate().map(|(i, key)| {
+            cancellation.check()?;
+            let key = key.unpack(self.context)?;
+            keep(key.purpose, self.set.expand_key(self.context, i, &key))
         });
-        Ok(Self { parms_id: context.key_parms_id(), seed, public, keys: keys.collect::<Result<_>>()? })
+        expanded.collect()
+    }
+
+    /// Checks the residues of evaluation keys that nobody will use.
+    ///
+    /// # Errors
+    /// As [`expand_each`](Self::expand_each).
+    pub fn check(&self, cancellation: &Cancellation) -> Result<()> {
+        self.keys.par_iter().try_for_each(|key| {
+            cancellation.check()?;
+            key.unpack(self.context).map(drop)
+        })
     }
 }
 
@@ -256,6 +368,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::encryption::checksum::sealed;
     use crate::encryption::keygen::secret_key;
     use crate::ring::primes;
     use crate::scheme::Parameters;
@@ -279,7 +392,8 @@ mod tests {
         let secret = secret_key(&context).unwrap();
         let generator = KeyGenerator::new(context.clone(), &secret).unwrap();
         let rotations = BTreeMap::from([(1, 1), (5, 3)]);
-        let (public, bytes) = generator.packed_key_set(Some(2), &rotations, &Cancellation::new()).unwrap();
+        let mut bytes = vec![0; KeyGenerator::packed_len(&context, Some(2), &rotations).unwrap()];
+        let public = generator.write_key_set(Some(2), &rotations, &mut bytes, &Cancellation::new()).unwrap();
         let set = SeededKeySet::from_bytes(&context, &bytes, LIMIT).unwrap();
         assert_eq!(set.public_key(&context).unwrap().data, public.data);
         let kinds = |set: &SeededKeySet| set.keys.iter().map(|key| (key.purpose, key.primes)).collect::<Vec<_>>();
@@ -287,8 +401,10 @@ mod tests {
         assert_eq!(set.into_bytes(&context).unwrap(), bytes);
         let cancelled = Cancellation::new();
         cancelled.cancel();
-        let error = generator.packed_key_set(Some(2), &rotations, &cancelled).unwrap_err();
+        let error = generator.write_key_set(Some(2), &rotations, &mut bytes, &cancelled).unwrap_err();
         assert_eq!(error, Error::Interrupted);
+        let error = generator.write_key_set(Some(2), &rotations, &mut bytes[1..], &Cancellation::new()).unwrap_err();
+        assert_eq!(error.code(), "shape-mismatch");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl<'a> KeyGenerator<'a> {
         rotations: &BTreeMap<usize, usize>,
         cancellation: &Cancellation,
     ) -> Result<SeededKeySet> {
-        let wanted = self.wanted(relinearization, rotations)?;
+        let wanted = wanted(&self.context, relinearization, rotations)?;
         let seed = fresh_seed()?;
         let keys = wanted
             .into_par_iter()
@@ -111,31 +111,6 @@ impl<'a> KeyGenerator<'a> {
             })
             .collect::<Result<_>>()?;
         Ok(SeededKeySet { parms_id: self.context.key_parms_id(), seed, public: self.public(&seed)?, keys })
-    }
-
-    /// What the keys of a set are for, and the primes of each, in order.
-    pub(super) fn wanted(
-        &self,
-        relinearization: Option<usize>,
-        rotations: &BTreeMap<usize, usize>,
-    ) -> Result<Vec<(Purpose, usize)>> {
-        if !self.context.parameters().key_switching() && (relinearization.is_some() || !rotations.is_empty()) {
-            let reason = "the parameters set no prime aside for key switching; make them with one".into();
-            return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
-        }
-        let (degree, data) = (self.context.degree(), self.context.data_primes());
-        if let Some(step) = rotations.keys().find(|&&step| step == 0 || step >= degree / 2) {
-            let reason = format!("a rotation by {step}; choose 1 to {}", degree / 2 - 1);
-            return Err(Error::InvalidArgument { name: "rotations", reason });
-        }
-        if let Some(primes) = rotations.values().chain(&relinearization).find(|primes| !(1..=data).contains(*primes)) {
-            let reason = format!("a key for {primes} primes; the parameters have 1 to {data}");
-            return Err(Error::InvalidArgument { name: "primes", reason });
-        }
-        let galois = rotations
-            .iter()
-            .map(|(&step, &primes)| (Purpose::Galois(rotation_element(degree, step as i64) as u32), primes));
-        Ok(relinearization.map(|primes| (Purpose::Relinearization, primes)).into_iter().chain(galois).collect())
     }
 
     /// -(a s + e) over all primes.
@@ -193,6 +168,31 @@ impl<'a> KeyGenerator<'a> {
     }
 }
 
+/// What the keys of a set are for, and the primes of each, in order.
+pub(super) fn wanted(
+    context: &Context,
+    relinearization: Option<usize>,
+    rotations: &BTreeMap<usize, usize>,
+) -> Result<Vec<(Purpose, usize)>> {
+    if !context.parameters().key_switching() && (relinearization.is_some() || !rotations.is_empty()) {
+        let reason = "the parameters set no prime aside for key switching; make them with one".into();
+        return Err(Error::Unsupported { operation: "generating evaluation keys", reason });
+    }
+    let (degree, data) = (context.degree(), context.data_primes());
+    if let Some(step) = rotations.keys().find(|&&step| step == 0 || step >= degree / 2) {
+        let reason = format!("a rotation by {step}; choose 1 to {}", degree / 2 - 1);
+        return Err(Error::InvalidArgument { name: "rotations", reason });
+    }
+    if let Some(primes) = rotations.values().chain(&relinearization).find(|primes| !(1..=data).contains(*primes)) {
+        let reason = format!("a key for {primes} primes; the parameters have 1 to {data}");
+        return Err(Error::InvalidArgument { name: "primes", reason });
+    }
+    let galois = rotations
+        .iter()
+        .map(|(&step, &primes)| (Purpose::Galois(rotation_element(degree, step as i64) as u32), primes));
+    Ok(relinearization.map(|primes| (Purpose::Relinearization, primes)).into_iter().chain(galois).collect())
+}
+
 impl SeededKeySet {
     /// The public key with its second polynomial written out.
     ///
@@ -242,7 +242,7 @@ impl SeededKeySet {
         Ok(keys)
     }
 
-    fn expand_key(&self, context: &Context, index: usize, key: &SeededKey) -> KeySwitchKey {
+    pub(super) fn expand_key(&self, context: &Context, index: usize, key: &SeededKey) -> KeySwitchKey {
         let degree = context.degree();
         let half = (key.primes + 1) * degree;
         let mut data = Residues::stale(key.primes * 2 * half);

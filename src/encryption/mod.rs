@@ -27,7 +27,8 @@ pub mod transport;
 
 pub use decrypt::Decryptor;
 pub use encrypt::{EncryptionKey, Encryptor};
-pub use keygen::{KeyGenerator, SeededKeySet};
+pub use key_transport::ReceivedKeySet;
+pub use keygen::{KeyGenerator, Purpose, SeededKeySet};
 pub use public::PublicEncryptor;
 pub use rerandomize::flooding;
 pub use scaling::PlainScaling;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::encryption::SeededKeySet;
+use crate::encryption::ReceivedKeySet;
 use crate::error::Result;
 use crate::evaluator::packed::PackedKeys;
 use crate::plan::reply::Rerandomizer;
@@ -28,12 +28,15 @@ impl PreparedKeys {
     /// [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn new(contexts: &[Arc<Context>], bytes: &[u8], evaluation: bool, cancellation: &Cancellation) -> Result<Self> {
         let context = &contexts[0];
-        let set = SeededKeySet::from_bytes(context, bytes, LIMIT)?;
+        let set = ReceivedKeySet::read(context, bytes, LIMIT)?;
         let evaluation = match evaluation {
-            true => Some(PackedKeys::new(context, set.expand(context, cancellation)?)?),
-            false => None,
+            true => Some(PackedKeys::received(&set, cancellation)?),
+            false => {
+                set.check(cancellation)?;
+                None
+            }
         };
-        let public = set.public_key(context)?;
+        let public = set.public_key()?;
         let nbytes = evaluation.as_ref().map_or(0, PackedKeys::bytes) + size_of_val(&public.data[..]);
         let rerandomizer = |other: &Arc<Context>| Rerandomizer::new(other, &public.shared(context, other));
         let rerandomizers = contexts.iter().map(rerandomizer).collect::<Result<_>>()?;

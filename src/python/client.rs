@@ -80,10 +80,13 @@ impl Client {
         py: Python<'py>,
         #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<(SecretKey, PublicKey, Bound<'py, PyBytes>)> {
-        let context = self.inner.context();
-        let (secret, public, bytes) = work::run(py, threads, |cancellation| self.inner.generate_keys(cancellation))?;
-        let public = PublicKey::new(public, context);
-        Ok((SecretKey { inner: Arc::new(secret) }, public, PyBytes::new(py, &bytes)))
+        let mut keys = None;
+        let bytes = PyBytes::new_with(py, self.inner.key_set_len()?, |out| {
+            keys = Some(work::run(py, threads, |cancellation| self.inner.generate_keys(out, cancellation))?);
+            Ok(())
+        })?;
+        let (secret, public) = keys.ok_or(crate::Error::Interrupted)?;
+        Ok((SecretKey { inner: Arc::new(secret) }, PublicKey::new(public, self.inner.context()), bytes))
     }
 
     /// Encrypts flattened images, as many as one run takes or fewer.

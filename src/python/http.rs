@@ -43,7 +43,7 @@ impl Http {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sends a request and waits for the reply of at most `limit` bytes: a dictionary of its status, body, headers that
+    /// Sends a request, its body in parts, and waits for the reply of at most `limit` bytes: a dictionary of its status, body, headers that
     /// matter, the seconds of the last attempt and how many there were before it.
     #[pyo3(signature = (method, path, limit, body=None, content_type="application/octet-stream", idempotency_key=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
@@ -53,7 +53,7 @@ impl Http {
         method: &str,
         path: String,
         #[pyo3(from_py_with = arguments::count)] limit: u64,
-        body: Option<PyBackedBytes>,
+        body: Option<Vec<PyBackedBytes>>,
         content_type: &str,
         idempotency_key: Option<String>,
     ) -> PyResult<Bound<'py, PyDict>> {
@@ -66,7 +66,7 @@ impl Http {
         };
         let method = one_of("method", &["GET", "PUT", "POST", "DELETE"], method)?;
         let content_type = one_of("content_type", &["application/octet-stream", "application/json"], content_type)?;
-        let body = body.map(|bytes| Arc::new(bytes) as http::Body);
+        let body = body.map(|parts| parts.into_iter().map(|part| Arc::new(part) as _).collect());
         let request = http::Request { method, path, content_type, body, idempotency_key, limit };
         let http = self.inner.clone();
         let reply = work::wait(py, move |cancellation| http.send(&request, cancellation))?;

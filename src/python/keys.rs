@@ -177,7 +177,9 @@ pub fn public_key_set<'py>(
     let (context, secret_key) = (context.inner.clone(), secret_key.inner.clone());
     let bytes = work::run(py, 1, |cancellation| {
         let generator = KeyGenerator::new(context.clone(), &secret_key)?;
-        Ok(generator.packed_key_set(None, &BTreeMap::new(), cancellation)?.1)
+        let mut bytes = vec![0; KeyGenerator::packed_len(&context, None, &BTreeMap::new())?];
+        generator.write_key_set(None, &BTreeMap::new(), &mut bytes, cancellation)?;
+        Ok(bytes)
     })?;
     Ok(PyBytes::new(py, &bytes))
 }

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from numpy.typing import NDArray
 
 from pycrcnn import _native
-from pycrcnn._storage import pack, read_file, unpack, write_file
+from pycrcnn._storage import head, pack, read_file, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, UnsupportedError
 from pycrcnn.frontends.fields import whole_number
 
@@ -132,9 +132,13 @@ class EvaluationKeys:
             self._prepared = native.prepare(self.data, threads)
         return self._prepared
 
+    def parts(self) -> list[bytes]:
+        """What :meth:`to_bytes` gives, uncopied: one after the other."""
+        return [head("evaluation keys", {"program": self.program}), self.data]
+
     def to_bytes(self) -> bytes:
         """The keys and which program they are for, for a file or a message."""
-        return pack("evaluation keys", {"program": self.program}, self.data)
+        return b"".join(self.parts())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EvaluationKeys:

@@ -386,7 +386,7 @@ class Client:
             identity = self._send_keys(offer, keys)
             query = f"program={offer.id}&keys={identity}"
             try:
-                return self._http.send("POST", path + query, limit, body, idempotency_key=key)
+                return self._http.send("POST", path + query, limit, [body], idempotency_key=key)
             except PyCrCNNError:
                 raise
             except BaseException:  # Ctrl-C: the service is not left computing what nobody reads
@@ -447,17 +447,19 @@ class Client:
         """Give the service the key set, once; the identity under which it is kept."""
         with self._lock:  # of several threads one sends it
             if offer.id not in self._sent:
-                body = keys.evaluation.to_bytes()
-                identity = hashlib.blake2b(body, digest_size=32).hexdigest()
+                parts, digest = keys.evaluation.parts(), hashlib.blake2b(digest_size=32)
+                for part in parts:
+                    digest.update(part)
+                identity = digest.hexdigest()
                 try:
                     self._get(f"/v1/keys/{identity}", _JSON_LIMIT)
                 except ServiceError as error:
                     if error.status != 404:
                         raise
-                    reply = self._http.send("PUT", "/v1/keys", _JSON_LIMIT, body)
+                    reply = self._http.send("PUT", "/v1/keys", _JSON_LIMIT, parts)
                     if read_json(reply["body"]).get("id") != identity:
                         raise FormatError("the service keeps the keys under another identity than their hash") from None
-                    self.transfer.key_bytes += len(body)
+                    self.transfer.key_bytes += sum(map(len, parts))
                 self._sent[offer.id] = identity
             return self._sent[offer.id]
 

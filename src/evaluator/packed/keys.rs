@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::encryption::{Purpose, ReceivedKeySet};
 use crate::error::{Error, Result};
 use crate::ring::{Automorphism, Residues};
+use crate::runtime::Cancellation;
 use crate::scheme::{Context, EvaluationKeys, KeySwitchKey};
 
 /// Evaluation keys whose Galois keys are permuted by the inverse of their automorphism.
@@ -38,12 +40,27 @@ impl PackedKeys {
             return Err(Error::ParametersMismatch { operation: "preparing evaluation keys", object: "evaluation key" });
         }
         let steps = steps_by_element(degree);
-        let rotation = |(element, key): (u32, KeySwitchKey)| {
-            let step = *steps.get(&element)?;
-            Some(RotationKey::new(degree, element, key).map(|key| (step, key)))
-        };
+        let rotation = |(element, key): (u32, KeySwitchKey)| RotationKey::new(degree, &steps, element, key).transpose();
         let rotations = keys.galois.into_par_iter().filter_map(rotation).collect::<Result<_>>()?;
         Ok(Self { relinearization: keys.relinearization, rotations })
+    }
+
+    /// The keys of a set as it came, each made ready as it is unpacked.
+    ///
+    /// # Errors
+    /// Those of [`ReceivedKeySet::expand_each`].
+    pub fn received(set: &ReceivedKeySet, cancellation: &Cancellation) -> Result<Self> {
+        let degree = set.context().degree();
+        let steps = steps_by_element(degree);
+        let keys = set.expand_each(cancellation, |purpose, key| {
+            Ok(match purpose {
+                Purpose::Relinearization => (Some(key), None),
+                Purpose::Galois(element) => (None, RotationKey::new(degree, &steps, element, key)?),
+            })
+        })?;
+        let (relinearization, rotations): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+        let relinearization = relinearization.into_iter().flatten().next();
+        Ok(Self { relinearization, rotations: rotations.into_iter().flatten().collect() })
     }
 
     /// The rotations that there are keys for.
@@ -79,14 +96,21 @@ fn missing(operation: &'static str, key: String, primes: usize) -> Error {
 }
 
 impl RotationKey {
-    fn new(degree: usize, element: u32, key: KeySwitchKey) -> Result<Self> {
+    /// With the step of its rotation; nothing for an element that is not of a rotation.
+    fn new(
+        degree: usize,
+        steps: &BTreeMap<u32, usize>,
+        element: u32,
+        key: KeySwitchKey,
+    ) -> Result<Option<(usize, Self)>> {
+        let Some(&step) = steps.get(&element) else { return Ok(None) };
         let back = Automorphism::new(degree, inverse(degree, element.into()))?;
         let mut data = Residues::stale(key.data.len());
         for (out, row) in data.chunks_exact_mut(degree).zip(key.data.chunks_exact(degree)) {
             back.apply_ntt(out, row);
         }
         let key = KeySwitchKey { primes: key.primes, data };
-        Ok(Self { automorphism: Automorphism::new(degree, element.into())?, key })
+        Ok(Some((step, Self { automorphism: Automorphism::new(degree, element.into())?, key })))
     }
 }
 

@@ -57,7 +57,7 @@ def remote_execution_rest(data: Any, parameters: Mapping[str, Any]) -> Numbers:
     """
     HE, payload = _encrypted(data, parameters)
     http, path = _address(parameters, "/compute")
-    reply = http.send("POST", path, _REPLY_LIMIT, payload, "application/json")["body"]
+    reply = http.send("POST", path, _REPLY_LIMIT, [payload], "application/json")["body"]
     return _decrypted(HE, reply)
 
 
@@ -87,7 +87,7 @@ def remote_execution_aws(data: Any, parameters: Mapping[str, Any]) -> Numbers:
     store.put(key, payload)
     try:
         reference = json.dumps({"bucket": bucket, "key": key}).encode()
-        reply = http.send("POST", path, _REFERENCE_LIMIT, reference, "application/json")["body"]
+        reply = http.send("POST", path, _REFERENCE_LIMIT, [reference], "application/json")["body"]
         output = _object(reply).get("key")
         if not isinstance(output, str) or not output.startswith("output/"):
             raise FormatError("the server does not say where its answer is")
