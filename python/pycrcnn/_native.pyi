@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ERROR_MARGIN",
+    "SIMULATED_NUMBERS",
     "AffineMap",
     "BatchEncoder",
     "Cancellation",
@@ -417,6 +419,9 @@ class Program:
     def expected_error(self, images: NDArray[np.float64], threads: int = 0) -> float: ...
     def explain(self) -> dict[str, Any]: ...
     def noise_budgets(self, key: SecretKey, data: bytes, threads: int = 0) -> list[tuple[str, int]]: ...
+
+ERROR_MARGIN: float
+SIMULATED_NUMBERS: int
 
 def backend() -> str: ...
 def bench_kernels() -> list[dict[str, str | int | float]]: ...

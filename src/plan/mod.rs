@@ -7,7 +7,7 @@
 //! | [`batched`] | one value of up to N/2 images in a ciphertext, CKKS with integer weights |
 //!
 //! [`NormalForm`] is what the CKKS layouts compile; [`envelope`] is what stands around programs as files,
-//! [`reply`] what is done to an answer before it leaves.
+//! [`expectation`] the error that is to be expected, [`reply`] what is done to an answer before it leaves.
 //!
 //! A program knows the network's weights and the public parameters; it holds no key.
 
@@ -15,6 +15,7 @@ pub mod alternation;
 pub mod batched;
 mod digit_mask;
 pub mod envelope;
+pub mod expectation;
 pub mod layer;
 mod noise;
 mod normal_form;
@@ -23,7 +24,5 @@ pub mod per_value;
 mod rehearsal;
 pub mod reply;
 
+pub use expectation::expected_error;
 pub use normal_form::NormalForm;
-
-/// Simulated answers by which errors are predicted.
-pub const SAMPLES: usize = 128;

@@ -7,12 +7,16 @@ use rand_core::{RngCore, SeedableRng};
 
 /// A source of normal numbers.
 #[derive(Debug)]
-pub struct Gaussian(ChaCha12Rng);
+pub struct Gaussian {
+    uniform: ChaCha12Rng,
+    /// they are made in pairs
+    spare: Option<f64>,
+}
 
 impl Gaussian {
     /// The source that a seed stands for.
     pub fn new(seed: u64) -> Self {
-        Self(ChaCha12Rng::seed_from_u64(seed))
+        Self { uniform: ChaCha12Rng::seed_from_u64(seed), spare: None }
     }
 
     /// Adds noise of a standard deviation to every value.
@@ -28,8 +32,12 @@ impl Gaussian {
 
     /// A standard normal number (Box and Muller, 1958).
     fn normal(&mut self) -> f64 {
-        let mut uniform = || ((self.0.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        let (radius, angle) = ((-2.0 * uniform().ln()).sqrt(), TAU * uniform());
-        radius * angle.cos()
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let mut uniform = || ((self.uniform.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let (radius, (sine, cosine)) = ((-2.0 * uniform().ln()).sqrt(), (TAU * uniform()).sin_cos());
+        self.spare = Some(radius * sine);
+        radius * cosine
     }
 }

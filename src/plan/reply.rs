@@ -245,7 +245,7 @@ mod tests {
             let keys = PackedKeys::new(&context, set.expand(&context, &cancellation).unwrap()).unwrap();
             let rerandomizer = Rerandomizer::new(&context, &set.public_key(&context).unwrap()).unwrap();
             let slots = interface.slots_of(image).unwrap();
-            let exact = program.plan().trace_slots(slots.clone(), None).pop().unwrap();
+            let exact = program.plan().evaluate_slots(slots.clone(), None);
             let plaintext = encoder.encode(&slots, interface.input_scale, context.data_primes()).unwrap();
             let fresh = SymmetricEncryptor::new(context.clone(), &secret).unwrap().encrypt(&plaintext, None).unwrap();
             let mut answer = program.run(&fresh, &keys, &cancellation).unwrap();
@@ -324,7 +324,7 @@ mod tests {
             let normal_form = NormalForm::new(&network, &images).unwrap();
             let plan = Plan::new(&normal_form, PackedOptions::default()).unwrap();
             let slots = plan.interface.slots_of(&images).unwrap();
-            let last = plan.trace_slots(slots, None).pop().unwrap();
+            let last = plan.evaluate_slots(slots, None);
             let answers: Vec<f64> = plan.interface.arrangement.output.iter().map(|&slot| last[slot as usize]).collect();
             let largest = answers.iter().fold(0.0, |largest: f64, answer| largest.max(answer.abs()));
             for value in &last {

@@ -49,6 +49,10 @@ mod _native {
     #[pymodule_export]
     use super::evaluator::Evaluator;
     #[pymodule_export]
+    const ERROR_MARGIN: f64 = crate::plan::expectation::MARGIN;
+    #[pymodule_export]
+    const SIMULATED_NUMBERS: usize = crate::plan::expectation::NUMBERS;
+    #[pymodule_export]
     use super::http::Http;
     #[pymodule_export]
     use super::keys::{EvaluationKeys, PublicKey, SecretKey, generate_evaluation_keys, generate_keys, public_key_set};

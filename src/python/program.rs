@@ -12,7 +12,6 @@ use super::network::{Network, NormalForm};
 use super::{arguments, explanation, work};
 use crate::encryption::Decryptor;
 use crate::error::{Error, Result};
-use crate::plan::SAMPLES;
 use crate::plan::batched::BatchedOptions;
 use crate::plan::packed::PackedOptions;
 use crate::plan::packed::exact::ExactOptions;
@@ -255,8 +254,8 @@ impl Program {
     ) -> PyResult<f64> {
         let images = images.as_slice()?;
         work::run(py, threads, |_| match self.inner.layout() {
-            Layout::Packed(program) => program.plan().expected_error(images, SAMPLES),
-            Layout::Batched(program) => program.expected_error(images, SAMPLES),
+            Layout::Packed(program) => program.plan().expected_error(images),
+            Layout::Batched(program) => program.expected_error(images),
             Layout::Exact(..) | Layout::PerValue(..) => Err(Error::Unsupported {
                 operation: "estimating noise",
                 reason: "BFV adds none to answers; compare what simulate gives".into(),

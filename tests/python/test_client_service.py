@@ -170,12 +170,12 @@ def test_remote_execution_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, url: str, *_: Any) -> None:
             assert url == "https://gateway.example"
 
-        def send(self, method: str, path: str, limit: int, body: bytes, content_type: str) -> dict[str, bytes]:
+        def send(self, method: str, path: str, limit: int, body: list[bytes], content_type: str) -> dict[str, bytes]:
             assert (method, path, content_type) == ("POST", "/stage/compute", "application/json")
-            reference = json.loads(body)
+            reference = json.loads(body[0])
             assert reference["bucket"] == "bucket"
             payload = bytes(store.get(reference["key"]).bytes())
-            seen.extend([body, payload])
+            seen.extend([body[0], payload])
             store.put("output/1", json.dumps({"data": json.loads(payload)["data"]}).encode())
             return {"body": b'{"bucket": "bucket", "key": "output/1"}'}
 

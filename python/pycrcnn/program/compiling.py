@@ -28,11 +28,8 @@ _MOST_THREADS = 2**31 - 1
 #: Bits of precision where the user asks for none: those of BFV stay where they are, those of CKKS meet noise.
 PRECISION = {"ckks": 12, "bfv": 8}
 
-#: Examples by which the error is predicted.
-EXAMPLES = 32
-
-#: Rounding to integers errs more for some image than for any of the examples, but not by more than this.
-_ROUNDING_MARGIN = 2
+#: Examples by which the error of integers is predicted.
+_INTEGER_EXAMPLES = 128
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -137,14 +134,14 @@ def compile(  # noqa: A001 - the field's word for it
     normal = _native.NormalForm(network, examples.reshape(-1), threads)
     if scheme == "bfv":
         exact = _exact(normal, examples, batch, security, bits, threads)
-        flat = examples[-EXAMPLES:].reshape(-1)
+        flat = examples[-_INTEGER_EXAMPLES:].reshape(-1)
         clear = network.evaluate(flat, threads)
-        error = _ROUNDING_MARGIN * np.abs(exact.simulate(flat, threads=threads) - clear).max()
+        error = _native.ERROR_MARGIN * np.abs(exact.simulate(flat, threads=threads) - clear).max()
         error = max(float(error), float(np.finfo(float).eps * np.abs(clear).max()))
         client = ClientProgram(exact.client(), described.client_head, error, threads)
         return Program(network, exact, client, security)
     native = Choice(normal, batch, security, bits, threads).of(layout)
-    error = native.expected_error(examples[-EXAMPLES:].reshape(-1), threads)
+    error = native.expected_error(examples.reshape(-1), threads)
     client = ClientProgram(native.client(), described.client_head, error, threads)
     return Program(network, native, client, security)
 

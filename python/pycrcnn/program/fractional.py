@@ -132,14 +132,14 @@ def _error(
     fraction_digits: int,
     threads: int,
 ) -> float:
-    """Twice the largest error of some examples, by the exact simulator; infinite where their digits outgrow `p`."""
+    """The error to be expected by that of some examples in the exact simulator; infinite where digits outgrow `p`."""
     some = examples.reshape(-1)
     try:
         answers = native.simulate(some, threads=threads)
     except NoiseBudgetError:
         return math.inf
     largest = float(np.abs(answers - network.evaluate(some, threads)).max(initial=0.0))
-    return max(2.0 * largest, 2.0**-fraction_digits)
+    return max(_native.ERROR_MARGIN * largest, 2.0**-fraction_digits)
 
 
 def _context(parameters: FractionalParameters, security: int) -> _native.Context:

@@ -8,6 +8,7 @@ answers do. The server learns no more than without it.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,8 @@ from pycrcnn import _native
 from pycrcnn.errors import FormatError, InvalidValueError, UnsupportedError
 from pycrcnn.frontends import describe
 from pycrcnn.frontends.fields import whole_number
-from pycrcnn.program.client import ClientProgram, Keys, checked_images
-from pycrcnn.program.compiling import EXAMPLES, PRECISION, Choice, check_security, examples_for
+from pycrcnn.program.client import ClientProgram, Keys
+from pycrcnn.program.compiling import PRECISION, Choice, check_security, examples_for
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.program.explanation import Explanation
 from pycrcnn.program.program import Mode, Program
@@ -35,8 +36,8 @@ __all__ = [
     "compile_interactive",
 ]
 
-#: Simulated answers by which the error is predicted, and its margin.
-_SAMPLES, _MARGIN = 128, 3.0
+#: Examples by which errors are predicted, at most: those that the packed layout takes.
+_EXAMPLES = 128
 
 #: Ways to cut that are tried for each number of parts, the most even first.
 _CHOICES = 8
@@ -238,6 +239,13 @@ class InteractiveProgram:
         """The plans of all parts."""
         return InteractiveExplanation(tuple(stage.explain() for stage in self.stages), self.error)
 
+    def flooded_error(self, flooding: float = 1.0) -> float:
+        """The largest error to be expected of an answer where a server floods those of every part.
+
+        See :meth:`Program.rerandomize`.
+        """
+        return self.stages[-1].flooded_error(flooding)
+
     def plot(self) -> Any:
         """The plans of all parts, one below the other, as a matplotlib figure; see :mod:`pycrcnn.viz`."""
         from pycrcnn.viz import overview  # matplotlib is optional, and takes its time
@@ -330,7 +338,7 @@ def compile_interactive(
         )
 
     found = stages(cuts) if cuts is not None else _fewest(form.squares, stages)
-    return _with_errors(found, examples[-EXAMPLES:])
+    return _with_errors(found, examples[-_EXAMPLES:])
 
 
 def _fewest(squares: int, stages: Callable[[Sequence[int]], tuple[Program, ...]]) -> tuple[Program, ...]:
@@ -354,22 +362,34 @@ def _depth(cuts: Sequence[int], squares: int) -> int:
 
 
 def _with_errors(stages: tuple[Program, ...], examples: NDArray[np.float64]) -> InteractiveProgram:
-    """Every part with the error that is to be expected after it, by simulating from the first on."""
-    largest = [0.0] * len(stages)
-    for seed in range(-(-_SAMPLES // len(examples))):
-        noisy = exact = checked_images(examples, tuple(stages[0].network.input_shape)).reshape(-1)
-        for index, stage in enumerate(stages):
-            if index:
-                noisy, exact = np.square(noisy), np.square(exact)
-            noisy = stage.native.simulate(noisy, seed=seed * len(stages) + index, threads=stage.threads)
-            exact = stage.network.evaluate(exact, stage.threads)
-            largest[index] = max(largest[index], float(np.abs(noisy - exact).max()))
-    errors = [_MARGIN * error for error in largest]
-    programs = (
-        Program(stage.network, stage.native, replace(stage.client, error=error), stage.security)
-        for stage, error in zip(stages, errors, strict=True)
+    """Every part with the error that is to be expected after it, by simulating all, and what flooding adds."""
+    answers = math.prod(stages[-1].network.output_shape) * len(examples)
+    images = np.tile(examples.reshape(-1), -(-_native.SIMULATED_NUMBERS // answers))
+    still = _largest(stages, images, [0.0] * len(stages))
+    flooded = _largest(stages, images, still)
+    programs = tuple(
+        replace(
+            stage,
+            client=replace(stage.client, error=error),
+            carried=math.sqrt(max(0.0, with_flooding**2 - error**2)),
+        )
+        for stage, error, with_flooding in zip(stages, still, flooded, strict=True)
     )
-    return InteractiveProgram(tuple(programs), errors[-1])
+    return InteractiveProgram(programs, still[-1])
+
+
+def _largest(stages: Sequence[Program], images: NDArray[np.float64], flooding: Sequence[float]) -> list[float]:
+    """The largest error that is to be expected after each part, where answers are flooded with noise of deviations."""
+    rng = np.random.default_rng(0)
+    noisy = exact = images
+    errors = []
+    for index, stage in enumerate(stages):
+        if index:
+            noisy, exact = np.square(noisy + rng.normal(0, flooding[index - 1], noisy.shape)), np.square(exact)
+        noisy = stage.native.simulate(noisy, seed=index, threads=stage.threads)
+        exact = stage.network.evaluate(exact, stage.threads)
+        errors.append(_native.ERROR_MARGIN * float(np.abs(noisy - exact).max()))
+    return errors
 
 
 def _files(directory: str | os.PathLike[str], stages: Sequence[_Part], kind: str) -> Iterator[tuple[Path, _Part]]:

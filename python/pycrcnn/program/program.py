@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -38,12 +39,16 @@ class Program:
         What a client needs of it; without weights, to be saved and given away.
     security : int
         Bits of security that were asked for.
+    carried : float
+        Of a part of an interactive program: the largest error to be expected of what enters it where the answers of
+        the parts before it are flooded, at a flooding of 1, see :meth:`rerandomize`.
     """
 
     network: _native.Network
     native: _native.Program = field(repr=False)
     client: ClientProgram
     security: int
+    carried: float = 0.0
 
     @property
     def layout(self) -> str:
@@ -159,8 +164,13 @@ class Program:
         return Answer(hidden, answer.images)
 
     def flooded_error(self, flooding: float = 1.0) -> float:
-        """The largest error to be expected of an answer that :meth:`rerandomize` flooded: five deviations more."""
-        return self.error if self.scheme == "bfv" else self.error * (1 + 5 * flooding)
+        """The largest error to be expected of an answer that :meth:`rerandomize` flooded: five deviations more.
+
+        Of a part of an interactive program: where the parts before it were flooded as much.
+        """
+        if self.scheme == "bfv":
+            return self.error
+        return math.hypot(self.error * (1 + 5 * flooding), flooding * self.carried)
 
     def predict(self, images: ArrayLike, mode: Mode = "clear") -> NDArray[np.float64]:
         """Answers to images.
@@ -233,6 +243,7 @@ class Program:
             "head": head,
             "security": self.security,
             "error": self.error,
+            "carried": self.carried,
             "lengths": [len(network), len(native)],
         }
         return pack("program", header, network + native)
@@ -256,12 +267,15 @@ class Program:
                 pass
             case _:
                 raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
+        carried = header.get("carried", 0.0)  # programs that are no parts may be older than it
+        if not isinstance(carried, float) or not carried >= 0:
+            raise FormatError(f"the header of the program is damaged: {json.dumps(header)[:200]}")
         network = _native.Network.from_bytes(payload[:first])
         native = _native.Program.from_bytes(payload[first:], threads)
         client = ClientProgram(native.client(), read_head(header), error, threads)
         if list(network.input_shape) != list(client.input_shape):
             raise FormatError("the program and its network take images of different shapes: the file is damaged")
-        return cls(network, native, client, security)
+        return cls(network, native, client, security, carried)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the server's file."""

@@ -68,7 +68,7 @@ class Offer:
     seconds : float
         Expected of one run on one core; 0 where the service does not say.
     error : float
-        The largest error to be expected of an answer; of a part, where those before it were not flooded with noise.
+        The largest error to be expected of an answer, flooding included: of a part, that of the parts before it too.
     stage, stages : int
         Which part it is, from 0, and of how many.
     """

@@ -6,7 +6,15 @@ use super::BatchedProgram;
 use super::choice::FRESH_NOISE;
 use crate::error::{Error, Result};
 use crate::network::AffineMap;
+use crate::plan::expected_error;
 use crate::plan::noise::Gaussian;
+
+/// Images by which the error is predicted, at most: most of it is the rounding of weights, which differs by the image, and a
+/// batch has thousands.
+const EXAMPLES: usize = 512;
+
+/// Numbers that images are taken to give: fewer say too little of the largest of thousands.
+const LEAST_NUMBERS: usize = 128;
 
 impl BatchedProgram {
     /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, with noise from a seed. A simulation:
@@ -72,33 +80,41 @@ impl BatchedProgram {
         Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
     }
 
-    /// The largest error of an answer that is to be expected for images like these: twice the largest difference between
-    /// the clear answers and those of at least `samples` simulated answers, in the slot where the secret is largest.
+    /// The largest [error that is to be expected](expected_error) of an answer to images like these, in the slots where the
+    /// secret is largest and for as many images as a batch has.
+    ///
+    /// Most of it is the rounding of weights, a polynomial in the image. A polynomial of degree k in normal numbers is beyond
+    /// x with a probability of about exp(-x^(2/k)): the largest of n such numbers grows as ln(n)^(k/2).
     ///
     /// # Errors
     /// As [`simulate`](Self::simulate).
-    pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
-        let mut exact = Vec::new();
-        for image in self.images(images)? {
-            let mut values = image.to_vec();
-            for (i, map) in self.source.maps().iter().enumerate() {
-                if i > 0 {
-                    values.iter_mut().for_each(|x| *x *= *x);
+    pub fn expected_error(&self, images: &[f64]) -> Result<f64> {
+        let exact = |images: &[f64]| {
+            let answers = self.images(images)?.map(|image| {
+                let mut values = image.to_vec();
+                for (i, map) in self.source.maps().iter().enumerate() {
+                    if i > 0 {
+                        values.iter_mut().for_each(|x| *x *= *x);
+                    }
+                    values = map.apply(&values)?;
                 }
-                values = map.apply(&values)?;
-            }
-            exact.extend(values);
-        }
-        let mut largest = 0.0f64;
-        let rounds = samples.div_ceil(self.images(images)?.len());
-        // The largest of n exponential numbers is about ln n.
-        let worst = (self.capacity() as f64).ln();
-        for seed in 0..rounds as u64 {
-            for (noisy, exact) in self.simulate_in(images, seed, |_| worst)?.iter().zip(&exact) {
-                largest = largest.max((noisy - exact).abs());
-            }
-        }
-        Ok(2.0 * largest)
+                Ok(values)
+            });
+            Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
+        };
+        let maps = self.source.maps();
+        let sizes = [maps[0].inputs(), maps[maps.len() - 1].outputs(), EXAMPLES];
+        let [inputs, outputs, examples] = sizes;
+        let noisiest = |images: &[f64]| {
+            // The largest n of exponential numbers are as n others, all larger by a constant.
+            let rare = (self.capacity() as f64 * inputs as f64 / images.len() as f64).ln().max(0.0);
+            self.simulate_in(images, 0, |noise| rare + noise.secret_square())
+        };
+        let of_these = expected_error(images, sizes, exact, noisiest)?;
+        let numbers = (images.len() / inputs).min(examples) * outputs;
+        let more = ((self.capacity() * outputs) as f64).ln() / (numbers.max(LEAST_NUMBERS) as f64).ln();
+        let half_degree = 2f64.powi(maps.len() as i32 - 2);
+        Ok(of_these * more.max(1.0).powf(half_degree))
     }
 
     fn images<'a>(&self, images: &'a [f64]) -> Result<std::slice::ChunksExact<'a, f64>> {

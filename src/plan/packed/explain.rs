@@ -1,8 +1,6 @@
-//! What a packed program will take: keys, bytes, seconds, memory, error, before anything is encrypted.
+//! What a packed program will take: keys, bytes, seconds, memory, before anything is encrypted.
 
 use std::collections::BTreeSet;
-
-use rayon::prelude::*;
 
 use super::arrangement::KeySizes;
 use super::cost::Work;
@@ -12,9 +10,6 @@ use crate::encryption::transport::polynomial_bytes;
 use crate::error::Result;
 use crate::plan::rehearsal;
 use crate::scheme::{Context, Form};
-
-/// Images (or groups of images that share a ciphertext) that are simulated for one key.
-const EXAMPLES_A_KEY: usize = 8;
 
 /// Seconds until a call is on its threads and back.
 const CALL: f64 = 1e-4;
@@ -123,31 +118,6 @@ pub(super) fn name_tensors(tensors: &[Tensor], steps: &mut [StepReport]) {
         if let Some(last) = part.last_mut() {
             last.layout.clone_from(&output.layout);
         }
-    }
-}
-
-impl Plan {
-    /// The largest error of an answer that is to be expected for images like these: two and a half times the largest that simulated noise
-    /// made in at least `samples` simulated answers, each round of them by another key.
-    ///
-    /// # Errors
-    /// As [`simulate`](Self::simulate).
-    pub fn expected_error(&self, images: &[f64], samples: usize) -> Result<f64> {
-        let inputs = self.interface.arrangement.input.len();
-        // Few images and many keys: by the key some slots are noisier than others, and answers are few.
-        let few = &images[..images.len().min(inputs * self.interface.arrangement.images * EXAMPLES_A_KEY)];
-        let mut exact = Vec::new();
-        for group in few.chunks(inputs * self.interface.arrangement.images) {
-            let trace = self.trace_slots(self.interface.slots_of(group)?, None);
-            exact.extend(self.interface.answers_in(trace.last().map_or(&[][..], Vec::as_slice), group.len() / inputs));
-        }
-        let rounds = samples.div_ceil((few.len() / inputs).max(1)) as u64;
-        let of_key = |seed| {
-            let pairs = self.simulate(few, seed)?;
-            Ok(pairs.iter().zip(&exact).map(|(noisy, exact)| (noisy - exact).abs()).fold(0.0, f64::max))
-        };
-        let largest = (0..rounds).into_par_iter().map(of_key).try_reduce(|| 0.0, |a: f64, b| Ok(a.max(b)))?;
-        Ok(2.5 * largest)
     }
 }
 

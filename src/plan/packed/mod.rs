@@ -13,6 +13,7 @@
 //! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
 //! | [`program`] | the plan with its weights encoded: what runs |
+//! | `noise` | the noise that each step adds |
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
 //! | `trial` | steps tried out, to know what they take |
 //! | [`explain`] | what the plan will take |
@@ -28,6 +29,7 @@ pub mod file;
 pub mod interface;
 pub mod matching;
 pub mod modulus;
+mod noise;
 pub mod placement;
 pub mod plan;
 pub mod program;

@@ -1,35 +1,42 @@
 //! What a packed program would answer, in clear: its steps on vectors of slots, with the noise that encryption would add.
 
+use rayon::prelude::*;
+
+use super::noise::{Noise, NoiseModel};
 use super::plan::{Plan, Step};
 use crate::error::Result;
-use crate::plan::noise::Gaussian;
+use crate::plan::expected_error;
 
-/// Deviation of a coefficient of fresh noise: SEAL's clipped normal, and the rounding of the encoding.
-const FRESH: f64 = 3.2;
+/// Ciphertexts that are simulated under one key.
+const CIPHERTEXTS_A_KEY: usize = 8;
+
+/// Images by which the error is predicted, at most: most of it is noise, which differs by the key more than by the image.
+const EXAMPLES: usize = 128;
 
 impl Plan {
-    /// The slots after every step, with noise drawn from `noise` (none: exact arithmetic).
-    pub fn trace_slots(&self, slots: Vec<f64>, noise: Option<&mut Noise>) -> Vec<Vec<f64>> {
-        let mut noise = noise;
-        let n = slots.len();
-        let (mut scale, mut trace, mut values) = (self.interface.input_scale, Vec::new(), slots);
-        if let Some(noise) = noise.as_deref_mut() {
-            noise.gaussian.add(&mut values, FRESH * noise.slot / scale);
+    /// The slots after the last step, with noise drawn from `noise` (none: exact arithmetic).
+    pub(in crate::plan) fn evaluate_slots(&self, slots: Vec<f64>, mut noise: Option<&mut Noise<'_>>) -> Vec<f64> {
+        // A power of two: a rotation is an addition under a mask.
+        let mask = slots.len() - 1;
+        let mut values = slots;
+        if let Some(noise) = &mut noise {
+            noise.encrypt(&mut values);
         }
-        for ((step, level), next) in self.steps.iter().zip(self.levels()).zip(self.scales()) {
-            let deviations = noise.as_deref().map(|noise| noise.of_step(self, step, &values, level, scale, next));
+        for (i, step) in self.steps.iter().enumerate() {
+            let deviations = noise.as_ref().map(|noise| noise.of_step(i, &values));
             values = match step {
                 Step::Sum { rotations } => {
-                    let rotated = |i: usize| rotations.iter().map(|rotation| values[(i + rotation) % n]).sum();
-                    (0..n).map(rotated).collect()
+                    let rotated = |i: usize| rotations.iter().map(|rotation| values[(i + rotation) & mask]).sum();
+                    (0..=mask).map(rotated).collect()
                 }
                 Step::Linear { groups, bias } => {
-                    let mut out = vec![0.0; n];
+                    let mut out = vec![0.0; values.len()];
                     for group in groups {
+                        let back = values.len() - group.giant;
                         for (baby, entries) in &group.diagonals {
                             for entry in entries {
                                 let at = entry.slot as usize;
-                                out[(at + n - group.giant) % n] += entry.weight * values[(at + baby) % n];
+                                out[(at + back) & mask] += entry.weight * values[(at + baby) & mask];
                             }
                         }
                     }
@@ -38,103 +45,49 @@ impl Plan {
                 }
                 Step::Square => values.iter().map(|value| value * value).collect(),
             };
-            if let (Some(noise), Some(deviations)) = (noise.as_deref_mut(), deviations) {
+            if let (Some(noise), Some(deviations)) = (&mut noise, deviations) {
                 noise.add(&mut values, deviations);
             }
-            scale = next;
-            trace.push(values.clone());
         }
-        trace
+        values
     }
 
-    /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, noise included.
+    /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, noise included: eight ciphertexts under a
+    /// key, the next eight under another. In parallel on the rayon pool of the caller.
     ///
     /// # Errors
     /// As [`Interface::slots_of`](super::Interface::slots_of), for each group of images that share a ciphertext.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
+        self.answers(images, Some((&NoiseModel::new(self), seed)))
+    }
+
+    /// The largest [error that is to be expected](expected_error) of an answer to images like these.
+    ///
+    /// # Errors
+    /// As [`simulate`](Self::simulate).
+    pub fn expected_error(&self, images: &[f64]) -> Result<f64> {
+        let model = NoiseModel::new(self);
+        let arrangement = &self.interface.arrangement;
+        let sizes = [arrangement.input.len(), arrangement.output.len(), EXAMPLES];
+        let exact = |images: &[f64]| self.answers(images, None);
+        expected_error(images, sizes, exact, |images| self.answers(images, Some((&model, 0))))
+    }
+
+    /// Answers to images, with noise from a seed or without.
+    fn answers(&self, images: &[f64], noise: Option<(&NoiseModel, u64)>) -> Result<Vec<f64>> {
         let inputs = self.interface.arrangement.input.len();
-        let mut noise = Noise::new(self, seed);
-        let mut answers = Vec::new();
-        for group in images.chunks(inputs * self.interface.arrangement.images) {
-            let trace = self.trace_slots(self.interface.slots_of(group)?, Some(&mut noise));
-            let slots = trace.last().map_or(&[][..], Vec::as_slice);
-            answers.extend(self.interface.answers_in(slots, group.len() / inputs));
-        }
-        Ok(answers)
-    }
-}
-
-/// A source of Gaussian noise with the deviations of CKKS's operations.
-pub struct Noise {
-    gaussian: Gaussian,
-    /// from the deviation of coefficients to that of the real part of a slot: sqrt(N / 2)
-    slot: f64,
-    /// of the coefficients of a division's rounding error: sqrt((1 + 2N/3) / 12)
-    rounding: f64,
-    /// |s|^2 in each slot, over its mean
-    secret: Vec<f64>,
-}
-
-/// Deviations of the noise of a step, in units of values.
-struct Deviations {
-    /// the same in all slots
-    even: f64,
-    /// of what is multiplied by the secret: its mean over the slots
-    by_secret: f64,
-}
-
-impl Noise {
-    /// Noise for the ring of a plan.
-    pub fn new(plan: &Plan, seed: u64) -> Self {
-        let slots = plan.interface.arrangement.parameters.degree() / 2;
-        let degree = 2.0 * slots as f64;
-        let mut gaussian = Gaussian::new(seed);
-        let secret = (0..slots).map(|_| gaussian.secret_square()).collect();
-        let rounding = ((1.0 + 2.0 * degree / 3.0) / 12.0).sqrt();
-        Self { gaussian, slot: (degree / 2.0).sqrt(), rounding, secret }
-    }
-
-    fn add(&mut self, values: &mut [f64], Deviations { even, by_secret }: Deviations) {
-        for (value, secret) in values.iter_mut().zip(&self.secret) {
-            self.gaussian.add(std::slice::from_mut(value), (even.powi(2) + by_secret.powi(2) * secret).sqrt());
-        }
-    }
-
-    /// The deviations that a step adds to each slot, in units of values.
-    fn of_step(&self, plan: &Plan, step: &Step, values: &[f64], level: usize, scale: f64, next: f64) -> Deviations {
-        let parameters = &plan.interface.arrangement.parameters;
-        let degree = parameters.degree() as f64;
-        let special = parameters.moduli().last().map_or(1.0, |&p| p as f64);
-        // Digits are uniform and balanced; each is multiplied by fresh noise and divided by the special prime.
-        let squares: f64 = parameters.moduli()[..level].iter().map(|&q| (q as f64).powi(2)).sum();
-        let switching = (squares * degree / 12.0).sqrt() * FRESH / special;
-        let rounding = self.rounding * self.slot / next;
-        match step {
-            Step::Sum { rotations } => {
-                let switched = rotations.iter().filter(|&&rotation| rotation != 0).count() as f64;
-                Deviations { even: switched.sqrt() * switching * self.slot / scale, by_secret: rounding }
+        let ciphertext = inputs * self.interface.arrangement.images;
+        let of_key = |(key, images): (usize, &[f64])| {
+            let mut noise = noise.map(|(model, seed)| model.of_key(seed ^ (key as u64) << 32));
+            let mut answers = Vec::new();
+            for group in images.chunks(ciphertext) {
+                let slots = self.evaluate_slots(self.interface.slots_of(group)?, noise.as_mut());
+                answers.extend(self.interface.answers_in(&slots, group.len() / inputs));
             }
-            Step::Square => Deviations { even: 0.0, by_secret: rounding },
-            Step::Linear { groups, .. } => {
-                let diagonals: usize = groups.iter().map(|group| group.diagonals.len()).sum();
-                let (mut weights, mut used) = (0.0f64, 0usize);
-                for (baby, entries) in groups.iter().flat_map(|group| &group.diagonals) {
-                    if *baby != 0 {
-                        weights += entries.iter().map(|entry| entry.weight.powi(2)).sum::<f64>();
-                    }
-                    used = used.max(entries.len());
-                }
-                let row = weights / used.max(1) as f64;
-                let rotations = switching * self.slot / scale * row.sqrt();
-                // Encoding rounds the coefficients of every diagonal, at about the scale of the prime that is divided by.
-                // An answer meets the slots that hold values, so they count, each by its square, and empty ones do not.
-                let moment = |power: i32| values.iter().map(|x| x.powi(power)).sum::<f64>();
-                let mean_square = moment(4) / moment(2).max(f64::MIN_POSITIVE);
-                let encoding_scale = parameters.moduli()[level - 1] as f64 * next / scale;
-                let encoding = (diagonals as f64 * mean_square / 12.0).sqrt() * self.slot / encoding_scale;
-                Deviations { even: rotations.hypot(encoding), by_secret: rounding }
-            }
-        }
+            Ok(answers)
+        };
+        let keys = images.par_chunks(ciphertext * CIPHERTEXTS_A_KEY).enumerate();
+        Ok(keys.map(of_key).collect::<Result<Vec<Vec<f64>>>>()?.concat())
     }
 }
 
@@ -196,8 +149,7 @@ mod tests {
             let network = network(size, [inputs, outputs], kernel, stride, deep, &mut seed);
             let examples = numbers(images * network.inputs(), &mut seed);
             let plan = Plan::new(&NormalForm::new(&network, &examples).unwrap(), PackedOptions { images, ..Default::default() }).unwrap();
-            let trace = plan.trace_slots(plan.interface.slots_of(&examples).unwrap(), None);
-            let answers = plan.interface.answers_in(trace.last().unwrap(), images);
+            let answers = plan.answers(&examples, None).unwrap();
             let clear = network.evaluate(&examples).unwrap();
             let largest = clear.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
             for (answer, expected) in answers.iter().zip(&clear) {

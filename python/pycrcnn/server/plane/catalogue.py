@@ -56,7 +56,7 @@ class ProgramEntry:
     seconds : float
         Predicted for one run on one core; 0 where it is not predicted.
     error : float
-        The largest error of an answer that is to be expected; of a part, where those before it were not flooded.
+        The largest error to be expected of an answer, flooding included: of a part, that of the parts before it too.
     head : list of str
         Layers that the client computes after decryption.
     stage, stages : int

@@ -1,0 +1,110 @@
+"""The error that a program states: never below what is measured over many answers, and at most four times as much."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+import pycrcnn
+from pycrcnn.errors import UnsupportedError
+from pycrcnn.program import InteractiveProgram, Program
+from random_networks import Array, Layers, images_for, networks, some
+
+Case = tuple[Layers, tuple[int, int, int], int]
+
+#: Images under one key.
+IMAGES_A_KEY = 8
+
+
+def largest_error(program: Program, images: Array) -> float:
+    """Of encrypted answers, eight images under a key."""
+    clear, found = program.predict(images), 0.0
+    for start in range(0, len(images), IMAGES_A_KEY):
+        own = slice(start, start + IMAGES_A_KEY)
+        found = max(found, float(np.abs(program.predict(images[own], "encrypted") - clear[own]).max()))
+    return found
+
+
+def split(images: Array, calibration: int = 128) -> tuple[Array, Array]:
+    """Images to predict errors by, and others to measure them on."""
+    return images[:calibration], images[calibration:]
+
+
+@some(6)
+@given(networks())
+def test_packed_answers_err_as_foretold(case: Case) -> None:
+    layers, shape, seed = case
+    calibration, images = split(images_for(shape, seed, 128 + 256))
+    program = pycrcnn.compile(layers, shape, layout="packed", calibration=calibration)
+    measured = largest_error(program, images)
+    assert measured <= program.error <= 4 * measured
+
+
+@some(40)
+@given(networks())
+def test_a_whole_batch_errs_as_foretold(case: Case) -> None:
+    layers, shape, seed = case
+    calibration = images_for(shape, seed, 512)
+    program = pycrcnn.compile(layers, shape, layout="batched", calibration=calibration)
+    images = images_for(shape, seed + 1, program.capacity)
+    measured = float(np.abs(program.predict(images, "encrypted") - program.predict(images)).max())
+    assert measured <= program.error <= 4 * measured
+
+
+@some(40)
+@given(networks())
+def test_simulated_answers_err_as_foretold(case: Case) -> None:
+    layers, shape, seed = case
+    calibration, images = split(images_for(shape, seed, 128 + 512))
+    program = pycrcnn.compile(layers, shape, layout="packed", calibration=calibration)
+    measured = np.abs(program.predict(images, "simulate") - program.predict(images)).max()
+    assert measured <= program.error <= 4 * measured
+
+
+@some(20)
+@given(networks())
+def test_integers_err_as_foretold(case: Case) -> None:
+    layers, shape, seed = case
+    calibration, images = split(images_for(shape, seed, 128 + 512))
+    try:
+        program = pycrcnn.compile(layers, shape, scheme="bfv", layout="packed", calibration=calibration)
+    except UnsupportedError:
+        assume(False)
+    # They are the encrypted answers, digit for digit.
+    measured = np.abs(program.predict(images, "simulate") - program.predict(images)).max()
+    assert measured <= program.error <= 4 * measured
+
+
+def errors_of_parts(program: InteractiveProgram, images: Array, flooding: float | None) -> list[float]:
+    """The largest error of what each part answers, in 32 conversations with a server that floods, or does not."""
+    errors = [0.0] * len(program.stages)
+    for _ in range(32):
+        keys = program.keygen()
+        message, exact = keys.encrypt(images), images
+        for index, stage in enumerate(program.stages):
+            answer = program.run(index, message, keys.evaluation)
+            if flooding is not None:
+                answer = stage.rerandomize(answer, keys.evaluation[index], flooding)
+            exact = stage.predict(np.square(exact) if index else exact)
+            error = np.abs(keys.stages[index].decrypt_raw(answer) - exact).max()
+            errors[index] = max(errors[index], float(error))
+            if index + 1 < len(program.stages):
+                message = keys.refresh(index, answer)
+    return errors
+
+
+@pytest.mark.parametrize("flooding", [None, 0.25, 1.0])
+def test_the_parts_of_a_conversation_err_as_foretold(flooding: float | None) -> None:
+    rng = np.random.default_rng(5)
+    layers: Layers = [{"type": "linear", "weight": rng.normal(size=(8, 16)) / 4, "bias": rng.normal(size=8) / 4}]
+    for _ in range(3):
+        layers += [{"type": "square"}, {"type": "linear", "weight": rng.normal(size=(8, 8)) / 3}]
+    images = rng.uniform(-1, 1, (8, 16))
+    program = pycrcnn.compile_interactive(layers, (16,), layout="packed", calibration=images, cuts=[1, 3])
+    measured = errors_of_parts(program, images, flooding)
+    for stage, own in zip(program.stages, measured, strict=True):
+        assert own <= stage.flooded_error(flooding or 0.0) <= 4 * own
+    assert program.flooded_error(flooding or 0.0) == program.stages[-1].flooded_error(flooding or 0.0)
+    # What is flooded on the way counts.
+    assert program.stages[-1].carried > program.stages[0].carried == 0
