@@ -31,7 +31,7 @@ def split(images: Array, calibration: int = 128) -> tuple[Array, Array]:
     return images[:calibration], images[calibration:]
 
 
-@some(6)
+@some(5)
 @given(networks())
 def test_packed_answers_err_as_foretold(case: Case) -> None:
     layers, shape, seed = case
@@ -52,7 +52,7 @@ def test_a_whole_batch_errs_as_foretold(case: Case) -> None:
     assert measured <= program.error <= 4 * measured
 
 
-@some(40)
+@some(16)
 @given(networks())
 def test_simulated_answers_err_as_foretold(case: Case) -> None:
     layers, shape, seed = case
@@ -62,7 +62,7 @@ def test_simulated_answers_err_as_foretold(case: Case) -> None:
     assert measured <= program.error <= 4 * measured
 
 
-@some(20)
+@some(10)
 @given(networks())
 def test_integers_err_as_foretold(case: Case) -> None:
     layers, shape, seed = case
