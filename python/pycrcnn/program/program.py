@@ -142,7 +142,7 @@ class Program:
             CKKS: the standard deviation of what is added to each value of an answer, in units of :attr:`error`; 1 where
             it is not given. With noise of deviation e, an answer of n values is within the statistical distance
             ``sqrt(n) * e / (2 * flooding * error)`` of one with other noise as small; the noise of the shipped models
-            has a deviation of a tenth of their error or less. See :meth:`flooded_error` for what it costs.
+            has a deviation of a sixth of their error or less. See :meth:`flooded_error` for what it costs.
 
         Raises
         ------
