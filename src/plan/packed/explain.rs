@@ -101,9 +101,9 @@ impl Plan {
 }
 
 /// Bytes that a server takes at the most. While keys are made ready, they are there as they came and whole; a fifth more for
-/// buffers, keys that are just being unpacked, and the plan itself.
+/// buffers, keys that are just being unpacked, and the plan itself; and what any program takes.
 pub(super) fn memory(keys: KeySizes, weight_words: usize) -> usize {
-    (keys.bytes + 8 * keys.words + 8 * weight_words) * 6 / 5 + (4 << 20)
+    (keys.bytes + 8 * keys.words + 8 * weight_words) * 6 / 5 + (16 << 20)
 }
 
 /// Says of each matrix how large it is, and after each affine map where values lie.
