@@ -164,11 +164,13 @@ def test_bad_arguments(capsys):
 def test_service(tmp_path, monkeypatch):
     monkeypatch.setattr("pycrcnn.bench.service._SECONDS", 0.3)
     monkeypatch.setattr("pycrcnn.bench.service._ROUNDS", 1)
-    single, sustained, messages = bench(tmp_path, "service", "--network", "6layer", "--repeats", "1")
+    single, sustained, device, messages = bench(tmp_path, "service", "--network", "6layer", "--repeats", "1")
     check_times(single, "in_process_s", "binary_s", "json_s")
     assert single["bytes_up"] > 1000
     assert single["round_trip_at_72.2_Mb_s"] > single["transfer_at_72.2_Mb_s"] > 0
     check_times(sustained, "served_per_s", "share")
     assert sustained["p99_s"] >= sustained["p50_s"] > 0
+    # A client imports neither the server nor PyTorch, and holds no copy of its keys.
+    assert 20 < device["peak_rss_mb"] < 120
     check_times(messages, "parse_s", "write_s")
     assert messages["bytes_up"] > 20_000_000

@@ -17,7 +17,17 @@ from pycrcnn import _native, models
 from pycrcnn.errors import InvalidValueError
 from pycrcnn.program import EncryptedImages, EvaluationKeys, Program
 
-__all__ = ["circumstances", "network", "peak_rss_mb", "predictions", "server_rss_mb", "short_name", "summary", "timed"]
+__all__ = [
+    "circumstances",
+    "network",
+    "peak_rss_mb",
+    "predictions",
+    "process_rss_mb",
+    "server_rss_mb",
+    "short_name",
+    "summary",
+    "timed",
+]
 
 _NETWORKS = {
     "5layer": "fashion-5layer",
@@ -77,11 +87,12 @@ def server_rss_mb(program: Program, images: EncryptedImages, evaluation: Evaluat
         evaluation.save(path / "evaluation.key")
         images.save(path / "images")
         files = [str(path / name) for name in ("program", "evaluation.key", "images")]
-        answer = _process_rss_mb("-m", "pycrcnn.cli", "run", *files, "--output", str(path / "answer"), "--threads", "1")
-        return answer, _process_rss_mb("-c", "import pycrcnn.cli, pycrcnn.commands.run_command")
+        answer = process_rss_mb("-m", "pycrcnn.cli", "run", *files, "--output", str(path / "answer"), "--threads", "1")
+        return answer, process_rss_mb("-c", "import pycrcnn.cli, pycrcnn.commands.run_command")
 
 
-def _process_rss_mb(*arguments: str) -> float:
+def process_rss_mb(*arguments: str) -> float:
+    """The largest resident size of a process of this interpreter with these arguments, in MB."""
     # A process of its own asks for the size, because what a process has waited for is remembered as the largest of all.
     ask = (
         "import resource, subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True);"

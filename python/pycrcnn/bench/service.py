@@ -7,6 +7,7 @@ import base64
 import http.client
 import json
 import statistics
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from pycrcnn import models
 from pycrcnn._native import ComputeRequest, compute_reply
-from pycrcnn.bench.measuring import circumstances, peak_rss_mb, summary, timed
+from pycrcnn.bench.measuring import circumstances, peak_rss_mb, process_rss_mb, summary, timed
 from pycrcnn.bench.served import Served, packed, serving
 from pycrcnn.crypto.crypto import encrypt_matrix
 from pycrcnn.errors import BackendError
@@ -30,6 +31,12 @@ _SECONDS, _ROUNDS = 1.0, 12
 #: Bits in a second of the paper's link.
 _LINK = 72.2e6
 _BINARY, _JSON = "application/octet-stream", "application/json"
+#: A small device: it makes keys, sends those that the server needs, and classifies one image.
+_DEVICE = """
+import sys, numpy, pycrcnn
+with pycrcnn.Client(sys.argv[1]) as client:
+    client.predict(numpy.load(sys.argv[2]))
+"""
 
 
 def _call(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, kind: str) -> bytes:
@@ -67,7 +74,7 @@ def _throughput(clients: int, work: Any) -> tuple[float, list[float]]:
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time single requests in both forms, sixteen clients at once, and PyCrCNN's messages."""
+    """Time single requests in both forms, sixteen clients at once, and PyCrCNN's messages; a small device's memory."""
     program, image = packed(arguments.network)
     keys = program.keygen()
     question = keys.encrypt(image)
@@ -82,6 +89,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         as_json = json.dumps({"images": 1, "ciphertexts": texts}).encode()
         results.append(_single(arguments, program, keys, question, connection, path, body, as_json, image))
         results.append(_sustained(arguments, program, keys, question, service, path, body))
+        results.append(_device(arguments, service, image))
     results.append(_messages(arguments))
     return results
 
@@ -165,6 +173,14 @@ def _sustained(
         "p99_s": float(np.quantile(seconds, 0.99)),
         "p99_of_fair_share": float(np.quantile(seconds, 0.99)) / fair,
     }
+
+
+def _device(arguments: argparse.Namespace, service: Served, image: Any) -> dict[str, Any]:
+    """The memory of a client's process from its start to the class of one image."""
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file.name, image)
+        size = process_rss_mb("-c", _DEVICE, service.url, file.name)
+    return {"name": "service, a small device", "network": arguments.network, **circumstances(0), "peak_rss_mb": size}
 
 
 def _messages(arguments: argparse.Namespace) -> dict[str, Any]:
