@@ -41,14 +41,15 @@ def test_packed_answers_err_as_foretold(case: Case) -> None:
     assert measured <= program.error <= 4 * measured
 
 
-@some(40)
+@some(12)
 @given(networks())
-def test_a_whole_batch_errs_as_foretold(case: Case) -> None:
+def test_whole_batches_err_as_foretold(case: Case) -> None:
     layers, shape, seed = case
-    calibration = images_for(shape, seed, 512)
-    program = pycrcnn.compile(layers, shape, layout="batched", calibration=calibration)
+    program = pycrcnn.compile(layers, shape, layout="batched", calibration=images_for(shape, seed, 512))
     images = images_for(shape, seed + 1, program.capacity)
-    measured = float(np.abs(program.predict(images, "encrypted") - program.predict(images)).max())
+    clear = program.predict(images).reshape(-1)
+    # Under three keys, simulated: the noise of encryption has the same deviation, and another largest each time.
+    measured = max(np.abs(program.native.simulate(images.reshape(-1), key) - clear).max() for key in (1, 2, 3))
     assert measured <= program.error <= 4 * measured
 
 
@@ -103,8 +104,10 @@ def test_the_parts_of_a_conversation_err_as_foretold(flooding: float | None) -> 
     images = rng.uniform(-1, 1, (8, 16))
     program = pycrcnn.compile_interactive(layers, (16,), layout="packed", calibration=images, cuts=[1, 3])
     measured = errors_of_parts(program, images, flooding)
+    # Five deviations of flooding are counted, and the largest of two thousand numbers is about three and a half.
+    most = 4 if flooding is None else 4 * 5 / 3.5
     for stage, own in zip(program.stages, measured, strict=True):
-        assert own <= stage.flooded_error(flooding or 0.0) <= 4 * own
+        assert own <= stage.flooded_error(flooding or 0.0) <= most * own
     assert program.flooded_error(flooding or 0.0) == program.stages[-1].flooded_error(flooding or 0.0)
     # What is flooded on the way counts.
     assert program.stages[-1].carried > program.stages[0].carried == 0
