@@ -30,16 +30,11 @@ fn packed<'py>(py: Python<'py>, program: &PackedProgram) -> PyResult<Bound<'py, 
         row.set_item("scale_bits", step.scale_bits)?;
         steps.append(row)?;
     }
-    let report = PyDict::new(py);
+    let bytes = [explanation.key_bytes, explanation.bytes_up, explanation.bytes_down, explanation.memory];
+    let report = costs(py, bytes, explanation.seconds, steps)?;
     report.set_item("input_scale_bits", plan.interface.input_scale.log2())?;
     report.set_item("input_layout", plan.tensors.first().map(|tensor| &tensor.layout))?;
     report.set_item("keys", explanation.keys)?;
-    report.set_item("key_bytes", explanation.key_bytes)?;
-    report.set_item("bytes_up", explanation.bytes_up)?;
-    report.set_item("bytes_down", explanation.bytes_down)?;
-    report.set_item("memory_bytes", explanation.memory)?;
-    report.set_item("seconds", explanation.seconds)?;
-    report.set_item("steps", steps)?;
     Ok(report)
 }
 
@@ -52,7 +47,8 @@ fn exact<'py>(py: Python<'py>, program: &ExactProgram) -> PyResult<Bound<'py, Py
         row.set_item("noise_budget", budget)?;
         steps.append(row)?;
     }
-    let report = PyDict::new(py);
+    let bytes = [explanation.key_bytes, explanation.bytes_up, explanation.bytes_down, explanation.memory];
+    let report = costs(py, bytes, explanation.seconds, steps)?;
     report.set_item("plain_moduli", &plan.interface.plain_moduli)?;
     report.set_item("input_scale_bits", plan.interface.input_scale.log2())?;
     report.set_item("input_layout", plan.tensors.first().map(|tensor| &tensor.layout))?;
@@ -60,12 +56,6 @@ fn exact<'py>(py: Python<'py>, program: &ExactProgram) -> PyResult<Bound<'py, Py
     report.set_item("reply_noise_budget", explanation.ends[1])?;
     report.set_item("reply_primes", plan.interface.reply)?;
     report.set_item("keys", explanation.keys)?;
-    report.set_item("key_bytes", explanation.key_bytes)?;
-    report.set_item("bytes_up", explanation.bytes_up)?;
-    report.set_item("bytes_down", explanation.bytes_down)?;
-    report.set_item("memory_bytes", explanation.memory)?;
-    report.set_item("seconds", explanation.seconds)?;
-    report.set_item("steps", steps)?;
     Ok(report)
 }
 
@@ -80,15 +70,10 @@ fn batched<'py>(py: Python<'py>, program: &BatchedProgram) -> PyResult<Bound<'py
         row.set_item("weights", step.weights)?;
         steps.append(row)?;
     }
-    let report = PyDict::new(py);
+    let bytes = [explanation.key_bytes, explanation.bytes_up, explanation.bytes_down, explanation.memory];
+    let report = costs(py, bytes, explanation.seconds, steps)?;
     report.set_item("input_scale_bits", program.interface().input_scale.log2())?;
     report.set_item("input_layout", "one value a ciphertext, one image a slot")?;
-    report.set_item("key_bytes", explanation.key_bytes)?;
-    report.set_item("bytes_up", explanation.bytes_up)?;
-    report.set_item("bytes_down", explanation.bytes_down)?;
-    report.set_item("memory_bytes", explanation.memory)?;
-    report.set_item("seconds", explanation.seconds)?;
-    report.set_item("steps", steps)?;
     Ok(report)
 }
 
@@ -104,13 +89,26 @@ fn per_value<'py>(py: Python<'py>, own: &PerValue) -> PyResult<Bound<'py, PyDict
         row.set_item("kind", name)?;
         steps.append(row)?;
     }
-    let report = PyDict::new(py);
-    report.set_item("key_bytes", public_key_bytes(parameters))?;
-    report.set_item("bytes_up", bytes_up)?;
+    let bytes_down = outputs * ((1 << own.program.squares()) + 1) * polynomial;
+    let memory = 2 * bytes_up + 8 * own.program.largest_words();
+    let report = costs(py, [public_key_bytes(parameters), bytes_up, bytes_down, memory], seconds, steps)?;
     report.set_item("plain_moduli", [parameters.plain_modulus()])?;
     report.set_item("mask_bits", own.program.mask_bits())?;
-    report.set_item("bytes_down", outputs * ((1 << own.program.squares()) + 1) * polynomial)?;
-    report.set_item("memory_bytes", 2 * bytes_up + 8 * own.program.largest_words())?;
+    Ok(report)
+}
+
+/// What every layout says: bytes of the key set, of images, of answers and of memory, seconds, and the steps.
+fn costs<'py>(
+    py: Python<'py>,
+    [keys, up, down, memory]: [usize; 4],
+    seconds: f64,
+    steps: Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let report = PyDict::new(py);
+    report.set_item("key_bytes", keys)?;
+    report.set_item("bytes_up", up)?;
+    report.set_item("bytes_down", down)?;
+    report.set_item("memory_bytes", memory)?;
     report.set_item("seconds", seconds)?;
     report.set_item("steps", steps)?;
     Ok(report)
