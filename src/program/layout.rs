@@ -95,6 +95,7 @@ impl Layout {
         }
     }
 
+    /// One for each plaintext modulus, where there are several; the first is that of the keys.
     pub(super) fn contexts(&self) -> &[Arc<Context>] {
         match self {
             Self::Packed(program) => std::slice::from_ref(program.context()),

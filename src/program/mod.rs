@@ -24,23 +24,16 @@ pub use layout::{Layout, PerValue};
 #[derive(Debug)]
 pub struct Program {
     layout: Layout,
-    /// one for each plaintext modulus, where there are several; the first is that of the keys
-    contexts: Vec<Arc<Context>>,
 }
 
 impl Program {
-    fn of(layout: Layout) -> Self {
-        let contexts = layout.contexts().to_vec();
-        Self { layout, contexts }
-    }
-
     /// Compiles a network for the packed layout, choosing placements and parameters.
     ///
     /// # Errors
     /// Those of [`Plan::new`] and [`PackedProgram::new`].
     pub fn packed(network: &NormalForm, options: PackedOptions, cancellation: &Cancellation) -> Result<Self> {
         let program = PackedProgram::new(Plan::new(network, options)?, cancellation)?;
-        Ok(Self::of(Layout::Packed(program)))
+        Ok(Self { layout: Layout::Packed(program) })
     }
 
     /// Compiles a network for the packed layout of BFV, choosing integers, placements and parameters by flattened example
@@ -55,7 +48,7 @@ impl Program {
         cancellation: &Cancellation,
     ) -> Result<Self> {
         let program = ExactProgram::new(ExactPlan::new(network, examples, options)?, cancellation)?;
-        Ok(Self::of(Layout::Exact(program)))
+        Ok(Self { layout: Layout::Exact(program) })
     }
 
     /// Compiles a network for the batched layout, choosing the smallest parameters.
@@ -63,7 +56,7 @@ impl Program {
     /// # Errors
     /// Those of [`BatchedProgram::compile`].
     pub fn batched(network: NormalForm, options: BatchedOptions) -> Result<Self> {
-        Ok(Self::of(Layout::Batched(BatchedProgram::compile(network, options)?)))
+        Ok(Self { layout: Layout::Batched(BatchedProgram::compile(network, options)?) })
     }
 
     /// Compiles a network of affine maps and squares for the per-value layout.
@@ -71,7 +64,7 @@ impl Program {
     /// # Errors
     /// Those of [`Recipe::compile`].
     pub fn per_value(recipe: Recipe) -> Result<Self> {
-        Ok(Self::of(Layout::PerValue(Box::new(PerValue::new(recipe)?))))
+        Ok(Self { layout: Layout::PerValue(Box::new(PerValue::new(recipe)?)) })
     }
 
     /// A program from its file, of which there may be `limit` bytes once it is expanded.
@@ -79,13 +72,14 @@ impl Program {
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`], those of compiling it, [`Error::Interrupted`].
     pub fn from_bytes(bytes: &[u8], limit: u64, cancellation: &Cancellation) -> Result<Self> {
-        Ok(Self::of(match envelope::kind(bytes)? {
+        let layout = match envelope::kind(bytes)? {
             Kind::BatchedProgram => Layout::Batched(BatchedProgram::from_bytes(bytes, limit)?),
             Kind::ExactProgram => Layout::Exact(ExactProgram::new(ExactPlan::from_bytes(bytes, limit)?, cancellation)?),
             Kind::PerValueProgram => Layout::PerValue(Box::new(PerValue::new(Recipe::from_bytes(bytes, limit)?)?)),
             // Any other kind is refused there.
             _ => Layout::Packed(PackedProgram::new(Plan::from_bytes(bytes, limit)?, cancellation)?),
-        }))
+        };
+        Ok(Self { layout })
     }
 
     /// The server's file, weights included.
@@ -121,7 +115,7 @@ impl Program {
     /// # Errors
     /// Those of [`PreparedKeys::new`].
     pub fn prepare(&self, key_set: &[u8], cancellation: &Cancellation) -> Result<PreparedKeys> {
-        PreparedKeys::new(&self.contexts, key_set, self.layout.needs_keys(), cancellation)
+        PreparedKeys::new(self.layout.contexts(), key_set, self.layout.needs_keys(), cancellation)
     }
 
     /// Evaluates the images of one run, on the rayon pool of the caller.
@@ -158,20 +152,22 @@ impl Program {
 
     /// `count` ciphertexts for each context, one context after the other.
     fn unpack(&self, message: &[u8], count: usize) -> Result<Vec<Ciphertext>> {
-        let mut ciphertexts = Vec::with_capacity(count * self.contexts.len());
-        let messages = protocol::unbundle(self.identity(), message, self.contexts.len())?;
-        for (context, message) in self.contexts.iter().zip(messages) {
+        let contexts = self.layout.contexts();
+        let mut ciphertexts = Vec::with_capacity(count * contexts.len());
+        let messages = protocol::unbundle(self.identity(), message, contexts.len())?;
+        for (context, message) in contexts.iter().zip(messages) {
             ciphertexts.extend(protocol::unpack(self.identity(), context, message, count)?);
         }
         Ok(ciphertexts)
     }
 
     fn pack(&self, ciphertexts: Vec<Ciphertext>) -> Result<Vec<u8>> {
-        let each = ciphertexts.len() / self.contexts.len();
+        let contexts = self.layout.contexts();
+        let each = ciphertexts.len() / contexts.len();
         let packed = |(context, ciphertexts): (&Arc<Context>, &[Ciphertext])| {
             protocol::pack(self.identity(), context, ciphertexts)
         };
-        let messages = self.contexts.iter().zip(ciphertexts.chunks(each)).map(packed);
+        let messages = contexts.iter().zip(ciphertexts.chunks(each)).map(packed);
         Ok(protocol::bundle(self.identity(), messages.collect::<Result<_>>()?))
     }
 }

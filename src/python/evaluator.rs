@@ -9,7 +9,7 @@ use super::context::Context;
 use super::keys::EvaluationKeys;
 use super::values::{Ciphertext, Plaintext};
 use super::{arguments, work};
-use crate::encryption::SeededKeySet;
+use crate::encryption::ReceivedKeySet;
 use crate::error::{Error, Result};
 use crate::evaluator::{self, batch};
 use crate::plan::reply::{self, Rerandomizer};
@@ -52,8 +52,9 @@ impl Evaluator {
         let context = self.inner.context();
         let hidden = work::run(py, threads, |cancellation| {
             let answers = given.iter().map(|x| self.usual(x).map(Cow::into_owned)).collect::<Result<Vec<_>>>()?;
-            let key = SeededKeySet::from_bytes(context, key_set, LIMIT)?.public_key(context)?;
-            Rerandomizer::new(context, &key)?.bfv(&self.inner, &answers, None, cancellation)
+            let set = ReceivedKeySet::read(context, key_set, LIMIT)?;
+            set.check(cancellation)?;
+            Rerandomizer::new(context, &set.public_key()?)?.bfv(&self.inner, &answers, None, cancellation)
         })?;
         Ok(hidden.into_iter().map(Into::into).collect())
     }

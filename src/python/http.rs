@@ -43,8 +43,8 @@ impl Http {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sends a request, its body in parts, and waits for the reply of at most `limit` bytes: a dictionary of its status, body, headers that
-    /// matter, the seconds of the last attempt and how many there were before it.
+    /// Sends a request, its body in parts, and waits for the reply of at most `limit` bytes: a dictionary of its status, body,
+    /// headers that matter, the seconds of the last attempt and how many there were before it.
     #[pyo3(signature = (method, path, limit, body=None, content_type="application/octet-stream", idempotency_key=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords in Python")]
     fn send<'py>(
