@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ERROR_MARGIN",
-    "SIMULATED_NUMBERS",
     "AffineMap",
     "BatchEncoder",
     "Cancellation",
@@ -39,6 +38,7 @@ __all__ = [
     "create_primes",
     "decrypt",
     "encrypt",
+    "expected_error",
     "generate_evaluation_keys",
     "generate_keys",
     "noise_budget",
@@ -416,14 +416,13 @@ class Program:
     ) -> bytes: ...
     def simulate(self, images: NDArray[np.float64], seed: int = 0, threads: int = 0) -> NDArray[np.float64]: ...
     def simulate_unchecked(self, images: NDArray[np.float64], threads: int = 0) -> NDArray[np.float64]: ...
-    def expected_error(self, images: NDArray[np.float64], threads: int = 0) -> float: ...
     def explain(self) -> dict[str, Any]: ...
     def noise_budgets(self, key: SecretKey, data: bytes, threads: int = 0) -> list[tuple[str, int]]: ...
 
 ERROR_MARGIN: float
-SIMULATED_NUMBERS: int
 
 def backend() -> str: ...
+def expected_error(differences: NDArray[np.float64], images: int, squares: int, answers: int) -> float: ...
 def bench_kernels() -> list[dict[str, str | int | float]]: ...
 def affine(
     context: Context,

@@ -110,6 +110,16 @@ impl Layout {
         matches!(self, Self::Packed(..) | Self::Exact(..))
     }
 
+    /// Squares that a ciphertext goes through, one after the other.
+    pub fn squares(&self) -> usize {
+        match self {
+            Self::Packed(program) => program.plan().squares(),
+            Self::Exact(program) => program.plan().squares(),
+            Self::Batched(program) => program.squares(),
+            Self::PerValue(own) => own.program.squares(),
+        }
+    }
+
     /// Ciphertexts of the images of one run, modulo each plaintext modulus.
     pub(super) fn image_ciphertexts(&self) -> usize {
         match self {

@@ -18,6 +18,7 @@ mod encoders;
 mod encryption;
 mod errors;
 mod evaluator;
+mod expectation;
 mod explanation;
 mod http;
 mod keys;
@@ -51,7 +52,7 @@ mod _native {
     #[pymodule_export]
     const ERROR_MARGIN: f64 = crate::plan::expectation::MARGIN;
     #[pymodule_export]
-    const SIMULATED_NUMBERS: usize = crate::plan::expectation::NUMBERS;
+    use super::expectation::expected_error;
     #[pymodule_export]
     use super::http::Http;
     #[pymodule_export]

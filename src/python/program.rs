@@ -144,9 +144,9 @@ impl Program {
         Ok(Self { inner: work::run(py, threads, compile)? })
     }
 
-    /// Per-value: how many squares a ciphertext goes through.
-    fn squares(&self) -> PyResult<usize> {
-        Ok(self.per_value_only("counting squares")?.program.squares())
+    /// How many squares a ciphertext goes through.
+    fn squares(&self) -> usize {
+        self.inner.layout().squares()
     }
 
     /// Per-value: the largest digit of the answers to the examples that it was compiled with.
@@ -242,25 +242,6 @@ impl Program {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (own, images) = (self.per_value_only("simulating outgrown digits")?, images.as_slice()?);
         Ok(work::run(py, threads, |_| own.simulate(images, false))?.into_pyarray(py))
-    }
-
-    /// CKKS: the largest error that is to be expected of answers to images like these.
-    #[pyo3(signature = (images, threads=0))]
-    fn expected_error(
-        &self,
-        py: Python<'_>,
-        images: PyReadonlyArray1<'_, f64>,
-        #[pyo3(from_py_with = arguments::threads)] threads: usize,
-    ) -> PyResult<f64> {
-        let images = images.as_slice()?;
-        work::run(py, threads, |_| match self.inner.layout() {
-            Layout::Packed(program) => program.plan().expected_error(images),
-            Layout::Batched(program) => program.expected_error(images),
-            Layout::Exact(..) | Layout::PerValue(..) => Err(Error::Unsupported {
-                operation: "estimating noise",
-                reason: "BFV adds none to answers; compare what simulate gives".into(),
-            }),
-        })
     }
 
     /// What the program takes: keys, bytes, memory, seconds, and the same of each step.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,15 @@ Array = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
 
 
+#: So many times as many networks, for whoever has the time.
+_TIMES = int(os.environ.get("PYCRCNN_TIMES", "1"))
+
+
 def some(examples: int) -> settings:
     """So many networks, the same ones in every run."""
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    return settings(
+        max_examples=examples * _TIMES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    )
 
 
 def convolution(rng: np.random.Generator, channels: tuple[int, int], kernel: int, stride: int, padding: int) -> Any:

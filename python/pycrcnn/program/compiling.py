@@ -17,6 +17,7 @@ from pycrcnn.frontends.fields import whole_number
 from pycrcnn.models import Layer, Model
 from pycrcnn.program.calibration import images_like_those_of, synthetic_images
 from pycrcnn.program.client import ClientProgram, checked_images
+from pycrcnn.program.expectation import expected_error
 from pycrcnn.program.fractional import EXACT_EXAMPLES, FractionalParameters, compile_per_value
 from pycrcnn.program.program import Program
 
@@ -27,9 +28,6 @@ _MOST_THREADS = 2**31 - 1
 
 #: Bits of precision where the user asks for none: those of BFV stay where they are, those of CKKS meet noise.
 PRECISION = {"ckks": 12, "bfv": 8}
-
-#: Examples by which the error of integers is predicted.
-_INTEGER_EXAMPLES = 128
 
 
 def compile(  # noqa: A001 - the field's word for it
@@ -133,15 +131,10 @@ def compile(  # noqa: A001 - the field's word for it
     examples = examples_for(calibration, model, shape)
     normal = _native.NormalForm(network, examples.reshape(-1), threads)
     if scheme == "bfv":
-        exact = _exact(normal, examples, batch, security, bits, threads)
-        flat = examples[-_INTEGER_EXAMPLES:].reshape(-1)
-        clear = network.evaluate(flat, threads)
-        error = _native.ERROR_MARGIN * np.abs(exact.simulate(flat, threads=threads) - clear).max()
-        error = max(float(error), float(np.finfo(float).eps * np.abs(clear).max()))
-        client = ClientProgram(exact.client(), described.client_head, error, threads)
-        return Program(network, exact, client, security)
-    native = Choice(normal, batch, security, bits, threads).of(layout)
-    error = native.expected_error(examples.reshape(-1), threads)
+        native = _exact(normal, examples, batch, security, bits, threads)
+    else:
+        native = Choice(normal, batch, security, bits, threads).of(layout)
+    error = expected_error(native, network, examples, threads)
     client = ClientProgram(native.client(), described.client_head, error, threads)
     return Program(network, native, client, security)
 

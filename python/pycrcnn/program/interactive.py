@@ -25,6 +25,7 @@ from pycrcnn.frontends.fields import whole_number
 from pycrcnn.program.client import ClientProgram, Keys
 from pycrcnn.program.compiling import PRECISION, Choice, check_security, examples_for
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
+from pycrcnn.program.expectation import different, repeated
 from pycrcnn.program.explanation import Explanation
 from pycrcnn.program.program import Mode, Program
 
@@ -35,9 +36,6 @@ __all__ = [
     "InteractiveProgram",
     "compile_interactive",
 ]
-
-#: Examples by which errors are predicted, at most: those that the packed layout takes.
-_EXAMPLES = 128
 
 #: Ways to cut that are tried for each number of parts, the most even first.
 _CHOICES = 8
@@ -338,7 +336,7 @@ def compile_interactive(
         )
 
     found = stages(cuts) if cuts is not None else _fewest(form.squares, stages)
-    return _with_errors(found, examples[-_EXAMPLES:])
+    return _with_errors(found, examples)
 
 
 def _fewest(squares: int, stages: Callable[[Sequence[int]], tuple[Program, ...]]) -> tuple[Program, ...]:
@@ -363,10 +361,8 @@ def _depth(cuts: Sequence[int], squares: int) -> int:
 
 def _with_errors(stages: tuple[Program, ...], examples: NDArray[np.float64]) -> InteractiveProgram:
     """Every part with the error that is to be expected after it, by simulating all, and what flooding adds."""
-    answers = math.prod(stages[-1].network.output_shape) * len(examples)
-    images = np.tile(examples.reshape(-1), -(-_native.SIMULATED_NUMBERS // answers))
-    still = _largest(stages, images, [0.0] * len(stages))
-    flooded = _largest(stages, images, still)
+    still = _expected_errors(stages, examples, [0.0] * len(stages))
+    flooded = _expected_errors(stages, examples, still)
     programs = tuple(
         replace(
             stage,
@@ -378,17 +374,22 @@ def _with_errors(stages: tuple[Program, ...], examples: NDArray[np.float64]) -> 
     return InteractiveProgram(programs, still[-1])
 
 
-def _largest(stages: Sequence[Program], images: NDArray[np.float64], flooding: Sequence[float]) -> list[float]:
-    """The largest error that is to be expected after each part, where answers are flooded with noise of deviations."""
+def _expected_errors(
+    stages: Sequence[Program], examples: NDArray[np.float64], flooding: Sequence[float]
+) -> list[float]:
+    """The error that is to be expected after each part, where answers are flooded with noise of deviations."""
     rng = np.random.default_rng(0)
-    noisy = exact = images
-    errors = []
+    noisy = exact = repeated(examples)
+    errors: list[float] = []
+    squares = 0
     for index, stage in enumerate(stages):
         if index:
             noisy, exact = np.square(noisy + rng.normal(0, flooding[index - 1], noisy.shape)), np.square(exact)
+        squares += stage.native.squares() + (index > 0)
         noisy = stage.native.simulate(noisy, seed=index, threads=stage.threads)
         exact = stage.network.evaluate(exact, stage.threads)
-        errors.append(_native.ERROR_MARGIN * float(np.abs(noisy - exact).max()))
+        differences = (noisy - exact).reshape(-1, math.prod(stage.network.output_shape))
+        errors.append(_native.expected_error(differences, different(examples), squares, stage.capacity))
     return errors
 
 

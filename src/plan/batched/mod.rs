@@ -126,6 +126,11 @@ impl BatchedProgram {
         })
     }
 
+    /// Squares one after the other.
+    pub fn squares(&self) -> usize {
+        self.source.maps().len() - 1
+    }
+
     /// The program as a file, weights included.
     pub fn to_bytes(&self) -> Vec<u8> {
         envelope::seal(Kind::BatchedProgram, &(&self.source, self.options))

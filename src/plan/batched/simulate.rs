@@ -6,15 +6,7 @@ use super::BatchedProgram;
 use super::choice::FRESH_NOISE;
 use crate::error::{Error, Result};
 use crate::network::AffineMap;
-use crate::plan::expected_error;
 use crate::plan::noise::Gaussian;
-
-/// Images by which the error is predicted, at most: most of it is the rounding of weights, which differs by the image, and a
-/// batch has thousands.
-const EXAMPLES: usize = 512;
-
-/// Numbers that images are taken to give: fewer say too little of the largest of thousands.
-const LEAST_NUMBERS: usize = 128;
 
 impl BatchedProgram {
     /// Answers to images (`[n][inputs]`, flattened) as decryption would give them, with noise from a seed. A simulation:
@@ -23,11 +15,6 @@ impl BatchedProgram {
     /// # Errors
     /// [`Error::ShapeMismatch`] where there is no whole image.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
-        self.simulate_in(images, seed, Gaussian::secret_square)
-    }
-
-    /// [`simulate`](Self::simulate) where `secret` says |s|^2 in the slot of an image, over its mean.
-    fn simulate_in(&self, images: &[f64], seed: u64, secret: impl Fn(&mut Gaussian) -> f64 + Sync) -> Result<Vec<f64>> {
         let context = self.context();
         let degree = context.degree() as f64;
         let slot = (degree / 2.0).sqrt();
@@ -65,7 +52,7 @@ impl BatchedProgram {
         }
         let answers = self.images(images)?.enumerate().collect::<Vec<_>>().into_par_iter().map(|(index, image)| {
             let mut noise = Gaussian::new(seed ^ ((index as u64) << 32));
-            let size = secret(&mut noise).sqrt();
+            let size = noise.secret_square().sqrt();
             let mut values = image.to_vec();
             for (i, (map, (deviation, power))) in maps.iter().enumerate() {
                 noise.add(&mut values, deviation * size.powi(*power));
@@ -78,43 +65,6 @@ impl BatchedProgram {
             Ok(values)
         });
         Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
-    }
-
-    /// The largest [error that is to be expected](expected_error) of an answer to images like these, in the slots where the
-    /// secret is largest and for as many images as a batch has.
-    ///
-    /// Most of it is the rounding of weights, a polynomial in the image. A polynomial of degree k in normal numbers is beyond
-    /// x with a probability of about exp(-x^(2/k)): the largest of n such numbers grows as ln(n)^(k/2).
-    ///
-    /// # Errors
-    /// As [`simulate`](Self::simulate).
-    pub fn expected_error(&self, images: &[f64]) -> Result<f64> {
-        let exact = |images: &[f64]| {
-            let answers = self.images(images)?.map(|image| {
-                let mut values = image.to_vec();
-                for (i, map) in self.source.maps().iter().enumerate() {
-                    if i > 0 {
-                        values.iter_mut().for_each(|x| *x *= *x);
-                    }
-                    values = map.apply(&values)?;
-                }
-                Ok(values)
-            });
-            Ok(answers.collect::<Result<Vec<Vec<f64>>>>()?.concat())
-        };
-        let maps = self.source.maps();
-        let sizes = [maps[0].inputs(), maps[maps.len() - 1].outputs(), EXAMPLES];
-        let [inputs, outputs, examples] = sizes;
-        let noisiest = |images: &[f64]| {
-            // The largest n of exponential numbers are as n others, all larger by a constant.
-            let rare = (self.capacity() as f64 * inputs as f64 / images.len() as f64).ln().max(0.0);
-            self.simulate_in(images, 0, |noise| rare + noise.secret_square())
-        };
-        let of_these = expected_error(images, sizes, exact, noisiest)?;
-        let numbers = (images.len() / inputs).min(examples) * outputs;
-        let more = ((self.capacity() * outputs) as f64).ln() / (numbers.max(LEAST_NUMBERS) as f64).ln();
-        let half_degree = 2f64.powi(maps.len() as i32 - 2);
-        Ok(of_these * more.max(1.0).powf(half_degree))
     }
 
     fn images<'a>(&self, images: &'a [f64]) -> Result<std::slice::ChunksExact<'a, f64>> {

@@ -186,6 +186,11 @@ impl Plan {
 }
 
 impl Plan {
+    /// Squares one after the other.
+    pub fn squares(&self) -> usize {
+        squares(&self.steps)
+    }
+
     /// How many primes a Galois key must serve, by rotation, and how many the relinearization key, where one is needed.
     pub fn keys(&self) -> (BTreeMap<usize, usize>, Option<usize>) {
         keys(&self.steps, &self.levels())
@@ -212,6 +217,11 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// Squares among steps.
+pub(super) fn squares(steps: &[Step]) -> usize {
+    steps.iter().filter(|step| matches!(step, Step::Square)).count()
 }
 
 /// How many primes a Galois key must serve, by rotation, and how many the relinearization key, for steps at these levels.

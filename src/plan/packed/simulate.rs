@@ -5,13 +5,9 @@ use rayon::prelude::*;
 use super::noise::{Noise, NoiseModel};
 use super::plan::{Plan, Step};
 use crate::error::Result;
-use crate::plan::expected_error;
 
 /// Ciphertexts that are simulated under one key.
 const CIPHERTEXTS_A_KEY: usize = 8;
-
-/// Images by which the error is predicted, at most: most of it is noise, which differs by the key more than by the image.
-const EXAMPLES: usize = 128;
 
 impl Plan {
     /// The slots after the last step, with noise drawn from `noise` (none: exact arithmetic).
@@ -59,18 +55,6 @@ impl Plan {
     /// As [`Interface::slots_of`](super::Interface::slots_of), for each group of images that share a ciphertext.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
         self.answers(images, Some((&NoiseModel::new(self), seed)))
-    }
-
-    /// The largest [error that is to be expected](expected_error) of an answer to images like these.
-    ///
-    /// # Errors
-    /// As [`simulate`](Self::simulate).
-    pub fn expected_error(&self, images: &[f64]) -> Result<f64> {
-        let model = NoiseModel::new(self);
-        let arrangement = &self.interface.arrangement;
-        let sizes = [arrangement.input.len(), arrangement.output.len(), EXAMPLES];
-        let exact = |images: &[f64]| self.answers(images, None);
-        expected_error(images, sizes, exact, |images| self.answers(images, Some((&model, 0))))
     }
 
     /// Answers to images, with noise from a seed or without.

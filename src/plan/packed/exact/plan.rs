@@ -11,7 +11,7 @@ use crate::evaluator::packed::Descent;
 use crate::plan::NormalForm;
 use crate::plan::packed::arrangement::Arrangement;
 use crate::plan::packed::placement::Slots;
-use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, steps, too_wide, typical};
+use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, squares, steps, too_wide, typical};
 use crate::plan::packed::search::{Chain, KEY_ROWS_A_SECOND, search};
 use crate::scheme::{Parameters, security};
 
@@ -54,6 +54,11 @@ struct Candidate {
 }
 
 impl ExactPlan {
+    /// Squares one after the other.
+    pub fn squares(&self) -> usize {
+        squares(&self.steps)
+    }
+
     /// Plans a network: integers, placements, rotations, primes, plaintext moduli. `images` are flattened examples.
     ///
     /// # Errors
