@@ -163,11 +163,14 @@ class OutOfReachError(UnsupportedError):
     layer : str
         The first layer for which there is no room, or the layer whose tensor is too large; empty where it is not known.
     figures : dict of str to int
-        Of networks that are too deep: how many `maps` there are, `needed_bits`, `bits_each`, `limit_bits` of a ring
-        of `degree` at `security`, `precision`, and `fitting_maps` or `fitting_precision` (or None) that would fit. Of
-        integers that are too long (BFV): the same, and `integer_bits` (or None). Of tensors that are too large: the
-        layer's `inputs` and `outputs`, the `slots` of each of the `images` in a ciphertext of `degree`, and by how many
-        `times` the tensor exceeds them.
+        By the error's `code`. All but ``"too-wide"``: how many affine `maps` there are, the `precision` asked for, the
+        `degree` of the ring without room, and how many `fitting_maps` from the first would fit, or at which
+        `fitting_precision` all of them (None where at none). ``"too-deep"``: the modulus of `needed_bits`, `bits_each`
+        map and square, of which `degree` allows `limit_bits` at `security`. ``"too-fine"``: scales of `scale_bits`
+        take a prime of `prime_bits`, where kernels take `widest_prime_bits`. ``"too-long"`` (BFV): integers of
+        `integer_bits` (or None), of which there may be `longest_integer_bits`, and the modulus as above.
+        ``"too-wide"``: the layer's `inputs` and `outputs`, the `slots` of each of the `images` in a ciphertext of
+        `degree`, and by how many `times` the tensor exceeds them.
     """
 
     default_code = "too-deep"

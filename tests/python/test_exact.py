@@ -192,7 +192,11 @@ def test_cut_and_mixed_messages_are_refused() -> None:
         ({"scheme": "bgv"}, InvalidValueError, "choose 'ckks' or 'bfv'"),
         ({"layout": "batched"}, InvalidValueError, "the batched layout is CKKS"),
         ({"precision": 31}, InvalidValueError, "precision = 31"),
-        ({"layers": [{"type": "square"}] * 4, "security": 256, "precision": 28}, OutOfReachError, "which would fit"),
+        (
+            {"layers": [{"type": "square"}] * 4, "security": 256, "precision": 28},
+            OutOfReachError,
+            "at 18 bits there is room for all",
+        ),
     ],
 )
 def test_what_cannot_be_compiled(options: dict[str, Any], error: type[Exception], message: str) -> None:

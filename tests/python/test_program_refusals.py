@@ -83,16 +83,52 @@ def test_networks_with_too_many_squares(layout: str) -> None:
         COMPILE[layout]([{"type": "square"}] * 70)
 
 
-def test_networks_out_of_reach_say_what_would_fit() -> None:
-    with pytest.raises(OutOfReachError, match="room for .* maps, up to layer .*, and for all of them at") as deep:
-        packed([{"type": "square"}] * 12, precision=20)
-    figures = deep.value.figures
-    assert (deep.value.code, figures["maps"], figures["degree"]) == ("too-deep", 13, 32768)
-    assert (figures["needed_bits"] or 0) > (figures["limit_bits"] or 0)
-    packed([{"type": "square"}] * 12, precision=figures["fitting_precision"])
-    packed([{"type": "square"}] * ((figures["fitting_maps"] or 0) - 1), precision=20)
+@pytest.mark.parametrize(
+    ("squares", "options", "code"),
+    [
+        (6, {"precision": 20, "security": 256}, "too-deep"),
+        (3, {"precision": 28, "security": 256}, "too-fine"),
+        (2, {"precision": 25}, "too-fine"),
+        (1, {"precision": 30}, "too-fine"),
+        (5, {"precision": 28, "scheme": "bfv"}, "too-long"),
+        (5, {"precision": 8, "scheme": "bfv", "security": 256}, "too-long"),
+        (6, {"precision": 12, "scheme": "bfv"}, "too-long"),
+    ],
+)
+def test_what_would_fit_fits_and_no_more(squares: int, options: dict[str, Any], code: str) -> None:
+    def compiled(squares: int, **other: Any) -> pycrcnn.Program:
+        layers: Layers = [{"type": "square"}] * squares or [{"type": "linear", "weight": np.eye(4)}]
+        return packed(layers, input_shape=(4,), calibration=np.linspace(-1, 1, 8).reshape(2, 4), **{**options, **other})
+
+    with pytest.raises(OutOfReachError) as refusal:
+        compiled(squares)
+    figures = refusal.value.figures
+    assert (refusal.value.code, figures["maps"], figures["precision"]) == (code, squares + 1, options["precision"])
+    fitting = figures["fitting_maps"] or 0
+    # Squares one after the other have a map each between them, named by the square before it.
+    assert refusal.value.layer == f"{max(fitting - 1, 0)} square"
+    if fitting:
+        compiled(fitting - 1)
     with pytest.raises(OutOfReachError):
-        packed([{"type": "square"}] * (figures["fitting_maps"] or 0), precision=20)
+        compiled(fitting)
+    precision = figures["fitting_precision"]
+    if precision:
+        compiled(squares, precision=precision)
+    with pytest.raises(OutOfReachError):
+        compiled(squares, precision=(precision or 0) + 1)
+    wanted, there = {
+        "too-deep": ("needed_bits", "limit_bits"),
+        "too-fine": ("prime_bits", "widest_prime_bits"),
+        "too-long": ("integer_bits", "longest_integer_bits"),
+    }[code]
+    if code == "too-long" and (figures["integer_bits"] or 0) <= (figures["longest_integer_bits"] or 0):
+        wanted, there = "needed_bits", "limit_bits"
+    # What is said to have no room has none.
+    assert (figures[wanted] or 10**9) > (figures[there] or 0)
+    assert (f"{figures[wanted]} bits" if figures[wanted] else "126 bits") in str(refusal.value)
+
+
+def test_tensors_that_are_too_large_are_named() -> None:
     with pytest.raises(OutOfReachError, match=r"layer .* takes 70000 values to 2, .* 5 times fewer values") as wide:
         packed(
             [{"type": "linear", "weight": np.ones((2, 70_000))}],
@@ -101,6 +137,11 @@ def test_networks_out_of_reach_say_what_would_fit() -> None:
         )
     assert (wide.value.code, wide.value.figures["inputs"], wide.value.figures["slots"]) == ("too-wide", 70_000, 16384)
     assert wide.value.layer == "0 linear"
+    layer = [{"type": "linear", "weight": np.ones((2, 9000))}]
+    # The largest ring has slots for 9,000 values, at a lower precision.
+    with pytest.raises(OutOfReachError, match=r"at 23 bits there is room for all") as fine:
+        packed(layer, input_shape=(9000,), calibration=np.ones((1, 9000)), precision=24)
+    assert (fine.value.code, fine.value.figures["degree"]) == ("too-fine", 32768)
 
 
 def test_the_layer_beyond_which_there_is_no_room_is_named() -> None:

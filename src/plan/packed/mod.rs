@@ -12,6 +12,7 @@
 //! | [`arrangement`] | where images and answers lie, in which ring, with which keys |
 //! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
+//! | `reach` | why no ring will do, and what would fit |
 //! | [`program`] | the plan with its weights encoded: what runs |
 //! | `noise` | the noise that each step adds |
 //! | [`simulate`] | the plan in clear, with the noise of encryption |
@@ -34,6 +35,7 @@ pub mod placement;
 pub mod plan;
 pub mod program;
 pub mod rates;
+mod reach;
 pub mod search;
 pub mod simulate;
 mod trial;

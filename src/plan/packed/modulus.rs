@@ -25,7 +25,7 @@ const HEADROOM_BITS: u32 = 4;
 const KEY_SWITCHING_BITS: u32 = 5;
 
 /// The widest primes that every backend's fastest kernels take, in bits.
-const MOST_BITS: u32 = 49;
+pub(super) const MOST_BITS: u32 = 49;
 
 /// Scales grow into bits that would be left over up to here: primes of 32 bits are half a word in memory.
 const HALF_WORD_BITS: u32 = 31;
@@ -46,7 +46,8 @@ pub fn choose(degree: usize, divisions: usize, options: PackedOptions) -> Result
         name: "security",
         reason: format!("{} bits; choose 128, 192 or 256", options.security),
     })?;
-    let base = base_bits(degree, options.precision);
+    let least = Least::new(degree, divisions, options.precision);
+    let base = least.scale;
     let fits = |scale_bits: u32, answer_bits: u32| {
         modulus_bits(divisions, scale_bits, answer_bits) <= limit && special_bits(scale_bits, answer_bits) <= MOST_BITS
     };
@@ -63,9 +64,31 @@ pub fn choose(degree: usize, divisions: usize, options: PackedOptions) -> Result
     Ok(Some(ModulusChoice { degree, scale_bits, answer_bits, moduli: [last, scales, special].concat() }))
 }
 
-/// Bits of a scale that gives `precision` bits.
-pub fn base_bits(degree: usize, precision: u32) -> u32 {
-    precision + degree.ilog2() + 1
+/// The least bits with which a program can do, whatever is secure and whatever kernels take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Least {
+    /// of a scale
+    pub scale: u32,
+    /// of the whole modulus
+    pub modulus: u32,
+    /// of the widest prime
+    pub prime: u32,
+}
+
+impl Least {
+    /// For `divisions` divisions by a scale that gives `precision` bits in a ring of degree `degree`. Near 2N there are few
+    /// primes, so that many divisions take a larger scale than the precision does.
+    pub fn new(degree: usize, divisions: usize, precision: u32) -> Self {
+        let base = precision + degree.ilog2() + 1;
+        let enough = |&bits: &u32| primes::nearest(2 * degree as u64, bits, divisions, &[]).is_ok();
+        let scale = (base..=MOST_BITS).find(enough).unwrap_or(base);
+        Self { scale, modulus: modulus_bits(divisions, scale, scale), prime: special_bits(scale, scale) }
+    }
+
+    /// Whether kernels take the widest prime.
+    pub fn is_narrow(self) -> bool {
+        self.prime <= MOST_BITS
+    }
 }
 
 /// Bits of the prime that is left for the answer.
@@ -81,10 +104,4 @@ fn special_bits(scale_bits: u32, answer_bits: u32) -> u32 {
 /// Bits of the whole modulus; primes on both sides of a scale may have a bit more together.
 fn modulus_bits(divisions: usize, scale_bits: u32, answer_bits: u32) -> u32 {
     divisions as u32 * scale_bits + last_bits(answer_bits) + special_bits(scale_bits, answer_bits) + 1
-}
-
-/// Bits of the whole modulus that `precision` bits need at least.
-pub fn needed_bits(degree: usize, divisions: usize, precision: u32) -> u32 {
-    let scale = base_bits(degree, precision);
-    modulus_bits(divisions, scale, scale)
 }

@@ -11,6 +11,7 @@ use super::interface::Interface;
 use super::matching::Entry;
 use super::modulus::{self, ModulusChoice};
 use super::placement::{Placement, Slots};
+use super::reach::out_of_reach;
 use super::search::{Chain, Passage, search};
 use crate::error::{Error, Result};
 use crate::network::AffineMap;
@@ -128,8 +129,8 @@ impl Plan {
     /// Plans a network: placements, rotations, levels, parameters.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for networks that no secure ring has room
-    /// for; it says what would fit.
+    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for values beyond double precision,
+    /// [`Error::OutOfReach`] for networks that no secure ring has room for; it says what would fit.
     pub fn new(network: &NormalForm, options: PackedOptions) -> Result<Self> {
         if !options.images.is_power_of_two() {
             let reason = format!("{} images in a ciphertext; choose a power of two", options.images);
@@ -140,9 +141,6 @@ impl Plan {
             return Err(Error::Unsupported { operation: "compiling for the packed layout", reason });
         }
         let divisions = 2 * network.maps().len() - 1;
-        if !DEGREES.iter().any(|&degree| matches!(modulus::choose(degree, divisions, options), Ok(Some(_)) | Err(_))) {
-            return Err(no_room(network, options));
-        }
         let ranges = [network.input_range()].into_iter().chain(network.ranges().iter().copied());
         let factors: Vec<f64> = ranges.map(reciprocal).collect();
         let maps: Vec<AffineMap> = network
@@ -156,7 +154,7 @@ impl Plan {
             let Some(choice) = modulus::choose(degree, divisions, options)? else { continue };
             let slots = Slots { count: degree / 2 / options.images, cyclic: options.images == 1 };
             let rates = typical(degree);
-            let Some(chain) = search(&maps, slots, choice.moduli.len() - 1, rates) else { continue };
+            let Ok(chain) = search(&maps, slots, choice.moduli.len() - 1, rates) else { continue };
             // A larger ring has room for better placements; it seldom pays, and then for one step up.
             match &best {
                 Some((seconds, ..)) if chain.seconds >= *seconds => break,
@@ -167,7 +165,7 @@ impl Plan {
                 None => best = Some((chain.seconds, choice, chain)),
             }
         }
-        let (_, choice, chain) = best.ok_or_else(|| no_room(network, options))?;
+        let (_, choice, chain) = best.ok_or_else(|| out_of_reach(network, options))?;
         assemble(network, &chain, &choice, [factors[0], 1.0 / factors[maps.len()]], options)
     }
 
@@ -314,49 +312,6 @@ fn normalised(map: &AffineMap, input: f64, output: f64) -> Result<AffineMap> {
     let weights: Vec<f64> = map.weights().iter().map(|weight| weight * output / input).collect();
     let bias: Vec<f64> = map.bias().iter().map(|bias| bias * output).collect();
     AffineMap::new(map.input_shape(), map.output_shape(), map.offsets(), map.columns(), &weights, &bias)
-}
-
-/// Why no ring will do, and what would fit.
-fn no_room(network: &NormalForm, options: PackedOptions) -> Error {
-    let maps = network.maps();
-    let fits = |degree: usize, maps: usize, precision: u32| {
-        let choice = modulus::choose(degree, 2 * maps - 1, PackedOptions { precision, ..options });
-        matches!(choice, Ok(Some(_)))
-    };
-    let largest = DEGREES[DEGREES.len() - 1];
-    let Some(degree) = DEGREES.into_iter().rev().find(|&degree| fits(degree, maps.len(), options.precision)) else {
-        let fitting_maps = (1..maps.len()).rev().find(|&fewer| fits(largest, fewer, options.precision)).unwrap_or(0);
-        return Error::TooDeep {
-            maps: maps.len(),
-            layer: network.layers()[fitting_maps].clone(),
-            needed: modulus::needed_bits(largest, 2 * maps.len() - 1, options.precision),
-            each: modulus::base_bits(largest, options.precision),
-            limit: crate::scheme::security::limit(largest, options.security).unwrap_or(0),
-            degree: largest,
-            security: options.security,
-            precision: options.precision,
-            fitting_maps,
-            fitting_precision: (1..options.precision).rev().find(|&bits| fits(largest, maps.len(), bits)),
-        };
-    };
-    too_wide(network, degree, options.images)
-}
-
-/// That a row of a ring of degree `degree` has too few slots for the widest map and `images` images.
-pub(super) fn too_wide(network: &NormalForm, degree: usize, images: usize) -> Error {
-    let slots = degree / 2 / images;
-    let maps = network.maps();
-    let widest = |map: &AffineMap| map.inputs().max(map.outputs());
-    let (index, map) = maps.iter().enumerate().max_by_key(|(_, map)| widest(map)).unwrap_or((0, &maps[0]));
-    Error::TooWide {
-        layer: network.layers()[index].clone(),
-        inputs: map.inputs(),
-        outputs: map.outputs(),
-        degree,
-        slots,
-        images,
-        times: widest(map).div_ceil(slots).max(2),
-    }
 }
 
 fn assemble(

@@ -54,8 +54,8 @@ const BEAM: usize = 12;
 pub(super) const KEY_ROWS_A_SECOND: f64 = 200_000.0;
 
 /// The cheapest chain found for `maps`, with squares between them, where the first map meets `primes` primes and each
-/// map and square uses up one; `None` where no placement fits the slots.
-pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> Option<Chain> {
+/// map and square uses up one; or the number of the first map, from 0, for which no placement fits the slots.
+pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> Result<Chain, usize> {
     let mut beam: Vec<Chain> = Vec::new();
     for (i, map) in maps.iter().enumerate() {
         let level = primes - 2 * i;
@@ -78,6 +78,9 @@ pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> 
                 planner.passages(&last.output, false).into_iter().for_each(|p| extend(Some(chain), &chain.input, p));
             }
         }
+        if next.is_empty() {
+            return Err(i);
+        }
         if i + 1 == maps.len() {
             keep_clean(&mut next);
         }
@@ -92,7 +95,7 @@ pub fn search(maps: &[AffineMap], slots: Slots, primes: usize, rates: Rates) -> 
         }
         beam = kept;
     }
-    beam.into_iter().next()
+    beam.into_iter().next().ok_or(0)
 }
 
 /// Of chains through a whole network those that leave answers and zeros, if there are any: what else lies in the slots of an
@@ -420,6 +423,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_has_no_chain() {
-        assert_eq!(search(&[dense(&[5000], 2)], SLOTS, 2, RATES), None);
+        assert_eq!(search(&[dense(&[5000], 2)], SLOTS, 2, RATES), Err(0));
+        assert_eq!(search(&[dense(&[9], 5000), dense(&[5000], 2)], SLOTS, 4, RATES), Err(0));
+        assert_eq!(search(&[dense(&[9], 2), dense(&[2], 5000)], SLOTS, 4, RATES), Err(1));
     }
 }

@@ -16,6 +16,7 @@
 //! | [`modulus`] | ring, primes and plaintext moduli |
 //! | [`interface`] | the client's part |
 //! | [`plan`] | all of it together, as data |
+//! | `reach` | why no ring will do, and what would fit |
 //! | [`program`] | the plan with its weights encoded: what runs |
 //! | [`simulate`] | the plan in clear |
 //! | [`explain`] | what the plan will take |
@@ -29,6 +30,7 @@ pub mod noise;
 pub mod plan;
 pub mod program;
 pub mod quantised;
+mod reach;
 pub mod simulate;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,9 @@ const LEAST_BITS: u32 = 20;
 /// The most plaintext moduli tried.
 const MOST_PLAIN_MODULI: u32 = 10;
 
+/// Bits, with the sign, of the longest integers that plaintext moduli have room for.
+pub(super) const LONGEST_BITS: u32 = MOST_PLAIN_MODULI * MOST_BITS - 1;
+
 /// The most data primes tried.
 const MOST_PRIMES: usize = 20;
 

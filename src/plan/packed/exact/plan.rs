@@ -6,14 +6,15 @@ use super::interface::ExactInterface;
 use super::modulus::{self, ExactModuli};
 use super::noise::{Forecast, Terms};
 use super::quantised::Quantised;
+use super::reach::out_of_reach;
 use crate::error::{Error, Result};
 use crate::evaluator::packed::Descent;
 use crate::plan::NormalForm;
 use crate::plan::packed::arrangement::Arrangement;
 use crate::plan::packed::placement::Slots;
-use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, squares, steps, too_wide, typical};
+use crate::plan::packed::plan::{DEGREES, Step, Tensor, keys, squares, steps, typical};
 use crate::plan::packed::search::{Chain, KEY_ROWS_A_SECOND, search};
-use crate::scheme::{Parameters, security};
+use crate::scheme::Parameters;
 
 /// What to aim for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,18 +63,18 @@ impl ExactPlan {
     /// Plans a network: integers, placements, rotations, primes, plaintext moduli. `images` are flattened examples.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for unusable options, [`Error::Unsupported`] for networks that no secure ring has room
-    /// for; it says what would fit. Errors of [`Quantised::new`].
+    /// [`Error::InvalidArgument`] for unusable options, [`Error::OutOfReach`] for networks that no secure ring has room for;
+    /// it says what would fit. Errors of [`Quantised::new`].
     pub fn new(network: &NormalForm, images: &[f64], options: ExactOptions) -> Result<Self> {
         if !options.images.is_power_of_two() {
             let reason = format!("{} images in a row of slots; choose a power of two", options.images);
             return Err(Error::InvalidArgument { name: "images", reason });
         }
         let integers = match Quantised::new(network, images, options.precision) {
-            Err(Error::ScaleOutOfRange { .. }) => return Err(too_long(network, images, None, options)),
+            Err(Error::ScaleOutOfRange { .. }) => return Err(out_of_reach(network, images, None, options)),
             integers => integers?,
         };
-        let least = outline(integers.maps.len(), 1);
+        let least = outline(integers.maps.len());
         let mut best: Option<Candidate> = None;
         for degree in DEGREES {
             // Without its rotations a network has room wherever it has with them.
@@ -90,7 +91,7 @@ impl ExactPlan {
                 break;
             }
         }
-        let Some(best) = best else { return Err(no_room(network, images, &integers, options)) };
+        let Some(best) = best else { return Err(out_of_reach(network, images, Some(&integers), options)) };
         assemble(network, &integers, best, options)
     }
 
@@ -118,9 +119,9 @@ pub(super) fn levels(data: usize, descents: &[Descent]) -> Vec<usize> {
     descents.iter().scan(data, start).collect()
 }
 
-/// Affine maps with squares between them, each with so many products.
-fn outline(maps: usize, products: usize) -> Vec<Terms> {
-    let map = Terms::Linear { still: 1, rotated: products - 1, giants: (products - 1).min(8) };
+/// Affine maps with squares between them, each of one product.
+fn outline(maps: usize) -> Vec<Terms> {
+    let map = Terms::Linear { still: 1, rotated: 0, giants: 0 };
     (0..2 * maps - 1).map(|i| if i % 2 == 0 { map.clone() } else { Terms::Square }).collect()
 }
 
@@ -128,7 +129,7 @@ fn outline(maps: usize, products: usize) -> Vec<Terms> {
 fn candidate(degree: usize, integers: &Quantised, options: ExactOptions) -> Result<Option<Candidate>> {
     let slots = Slots { count: degree / 2 / options.images, cyclic: options.images == 1 };
     // Every map and square may use up a prime, as in CKKS; the chain hardly depends on how many there are.
-    let Some(chain) = search(&integers.maps, slots, 2 * integers.maps.len(), typical(degree)) else { return Ok(None) };
+    let Ok(chain) = search(&integers.maps, slots, 2 * integers.maps.len(), typical(degree)) else { return Ok(None) };
     let steps = steps(&chain, degree / 2, options.images);
     let terms: Vec<Terms> = steps.iter().map(Terms::from).collect();
     let seconds = |moduli: &ExactModuli| {
@@ -164,41 +165,4 @@ fn assemble(network: &NormalForm, integers: &Quantised, best: Candidate, options
     };
     plan.interface.arrangement.program = file::identity(&plan);
     Ok(plan)
-}
-
-/// Products of a map where its placement is not known.
-const USUAL_PRODUCTS: usize = 64;
-
-/// Whether the largest ring has room for a network whose answers stay within `bound`, as far as noise goes.
-fn fits(maps: usize, bound: f64, security: u32) -> bool {
-    let choices = modulus::choices(DEGREES[DEGREES.len() - 1], &outline(maps, USUAL_PRODUCTS), bound, security);
-    choices.is_ok_and(|choices| !choices.is_empty())
-}
-
-/// That integers, where they were found, are too long for any ring, and what would fit.
-fn too_long(network: &NormalForm, images: &[f64], integers: Option<&Quantised>, options: ExactOptions) -> Error {
-    let degree = DEGREES[DEGREES.len() - 1];
-    let maps = network.maps().len();
-    let needed = integers.and_then(|found| modulus::needed_bits(degree, &outline(maps, USUAL_PRODUCTS), found.bound));
-    let fitting_precision = (1..options.precision).rev().find(|&precision| {
-        let integers = Quantised::new(network, images, precision);
-        integers.is_ok_and(|integers| fits(integers.maps.len(), integers.bound, options.security))
-    });
-    Error::TooLong {
-        maps,
-        integer_bits: integers.map(|found| found.bound.log2().ceil() as u32 + 1),
-        needed: needed.map(|(bits, _)| bits),
-        limit: security::limit(degree, options.security).unwrap_or(0),
-        degree,
-        security: options.security,
-        precision: options.precision,
-        fitting_precision,
-    }
-}
-
-fn no_room(network: &NormalForm, images: &[f64], integers: &Quantised, options: ExactOptions) -> Error {
-    if fits(integers.maps.len(), integers.bound, options.security) {
-        return too_wide(network, DEGREES[DEGREES.len() - 1], options.images);
-    }
-    too_long(network, images, Some(integers), options)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::encryption::{Decryptor, KeyGenerator, PublicEncryptor, SymmetricEncryptor, keygen};
-use crate::error::Error;
+use crate::error::{Error, OutOfReach};
 use crate::evaluator::packed::{Descent, PackedKeys};
 use crate::network::{Activation, AffineMap, Conv2d, Layer, Network};
 use crate::plan::NormalForm;
@@ -239,20 +239,28 @@ fn networks_without_room_learn_what_would_fit() {
         layers.push(Layer::affine("next", dense(6, 6, &mut seed)));
     }
     let examples = numbers(8, &mut seed);
-    let refused = |layers: Vec<Layer>, options: ExactOptions| {
-        let normal = NormalForm::new(&Network::new(&[4], layers).unwrap(), &examples).unwrap();
-        ExactPlan::new(&normal, &examples, options).unwrap_err()
+    let compiled = |layers: &[Layer], options: ExactOptions| {
+        let normal = NormalForm::new(&Network::new(&[4], layers.to_vec()).unwrap(), &examples).unwrap();
+        ExactPlan::new(&normal, &examples, options)
+    };
+    let refused = |layers: &[Layer], options: ExactOptions| match compiled(layers, options) {
+        Err(Error::OutOfReach(reason)) => *reason,
+        other => panic!("{:?}", other.map(|plan| plan.interface)),
     };
     let options = ExactOptions { security: 256, precision: 24, ..Default::default() };
-    let Error::TooLong { maps: 4, degree: 32768, fitting_precision: Some(precision), .. } =
-        refused(layers.clone(), options)
-    else {
+    let OutOfReach::Long { needs, integers, longest, needed, limit: 462, .. } = refused(&layers, options) else {
         panic!("it is too long for {options:?}")
     };
-    let normal = NormalForm::new(&Network::new(&[4], layers.clone()).unwrap(), &examples).unwrap();
-    assert!(ExactPlan::new(&normal, &examples, ExactOptions { precision, ..options }).is_ok());
-    let wide = refused(layers[..1].to_vec(), ExactOptions { images: 1 << 13, ..Default::default() });
-    let expected = Error::TooWide {
+    // What is said to have no room has none; no figure stands for none that could be told.
+    assert!(integers.is_none_or(|bits| bits > longest || needed.is_none_or(|bits| bits > 462)));
+    assert_eq!((needs.maps, needs.degree, &*needs.layer), (4, 32768, "next"));
+    let Some(precision) = needs.fitting_precision else { panic!("a lower precision fits") };
+    assert!(compiled(&layers, ExactOptions { precision, ..options }).is_ok());
+    assert!(compiled(&layers, ExactOptions { precision: precision + 1, ..options }).is_err());
+    assert!(compiled(&layers[..2 * needs.fitting_maps - 1], options).is_ok());
+    assert!(compiled(&layers[..2 * needs.fitting_maps + 1], options).is_err());
+    let wide = refused(&layers[..1], ExactOptions { images: 1 << 13, ..Default::default() });
+    let expected = OutOfReach::Wide {
         layer: "first".into(),
         inputs: 4,
         outputs: 6,

@@ -1,6 +1,10 @@
 //! The one error type of the crate.
 
+mod out_of_reach;
+
 use thiserror::Error;
+
+pub use out_of_reach::{Needs, OutOfReach};
 
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -178,85 +182,9 @@ pub enum Error {
         /// why, and what to use instead
         reason: String,
     },
-    /// No secure ring has room for the levels of a network.
-    #[error(
-        "{maps} affine maps with squares between them need a modulus of {needed} bits at {precision} bits of precision, {each} for each map and square, and N = {degree}, the largest ring, allows {limit} at {security}-bit security (N = {}, which Microsoft SEAL does not have, would take more than twice the time a step and twice the bytes a key): there is room for {fitting_maps} maps, up to layer {layer}, which needs more{}; use fewer activations or of lower degree, or cut the network where the client refreshes the values (pycrcnn.compile_interactive)",
-        2 * .degree,
-        .fitting_precision.map_or(String::new(), |bits| format!(", and for all of them at {bits} bits of precision"))
-    )]
-    TooDeep {
-        /// affine maps, with a square between one and the next
-        maps: usize,
-        /// bits that the modulus needs
-        needed: u32,
-        /// bits of one map or square
-        each: u32,
-        /// bits that the largest ring allows
-        limit: u32,
-        /// its degree
-        degree: usize,
-        /// bits of security
-        security: u32,
-        /// bits of precision asked for
-        precision: u32,
-        /// the layers of the first map that has no room
-        layer: String,
-        /// how many maps fit at this precision
-        fitting_maps: usize,
-        /// the precision at which the network fits, if there is one
-        fitting_precision: Option<u32>,
-    },
-    /// Exact integers of a network outgrow every secure ring (BFV).
-    #[error(
-        "{maps} affine maps with squares between them at {precision} bits of precision give integers {}, and N = {degree}, the largest ring, allows a modulus of {limit} bits at {security}-bit security: {}, or take scheme=\"ckks\", which rescales",
-        match (integer_bits, needed) {
-            (Some(bits), Some(needed)) => format!("of {bits} bits, which need a modulus of {needed} bits"),
-            (Some(bits), None) => format!("of {bits} bits, which need a longer modulus than any that is tried"),
-            (None, _) => "that outgrow 126 bits on the way".into(),
-        },
-        fitting_precision.map_or_else(
-            || "no precision makes it fit; use fewer activations".into(),
-            |bits| format!("ask for {bits} bits of precision, which would fit"),
-        )
-    )]
-    TooLong {
-        /// affine maps, with a square between one and the next
-        maps: usize,
-        /// bits of the longest integers, where they were found
-        integer_bits: Option<u32>,
-        /// bits that the modulus needs, where any was found
-        needed: Option<u32>,
-        /// bits that the largest ring allows
-        limit: u32,
-        /// its degree
-        degree: usize,
-        /// bits of security
-        security: u32,
-        /// bits of precision asked for
-        precision: u32,
-        /// the precision at which the network fits, if there is one
-        fitting_precision: Option<u32>,
-    },
-    /// A tensor of a network has more values than the largest ring has slots.
-    #[error(
-        "layer {layer} takes {inputs} values to {outputs}, and one ciphertext of N = {degree}, the largest ring, has {slots} slots an image for {images} image(s): have {times} times fewer values there by a larger stride, by pooling before it or by fewer channels, or use the batched layout"
-    )]
-    TooWide {
-        /// the layers of the affine map, by name
-        layer: String,
-        /// values that it takes
-        inputs: usize,
-        /// values that it gives
-        outputs: usize,
-        /// the degree of the largest ring with room for the levels
-        degree: usize,
-        /// slots of one image
-        slots: usize,
-        /// images in a ciphertext
-        images: usize,
-        /// by how much the larger of both exceeds the slots, rounded up; at least 2
-        times: usize,
-    },
+    /// No secure ring has room for a network.
+    #[error("{0}")]
+    OutOfReach(Box<OutOfReach>),
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0}")]
     Entropy(String),
@@ -340,9 +268,7 @@ impl Error {
             Error::TooLarge { .. } => "too-large",
             Error::UnknownBackend { .. } => "unknown-backend",
             Error::Unsupported { .. } => "unsupported",
-            Error::TooDeep { .. } => "too-deep",
-            Error::TooLong { .. } => "too-long",
-            Error::TooWide { .. } => "too-wide",
+            Error::OutOfReach(reason) => reason.code(),
             Error::Entropy(_) => "entropy",
             Error::Interrupted => "interrupted",
             Error::WrongPassphrase => "wrong-passphrase",
@@ -367,9 +293,7 @@ impl Error {
             | Error::NoiseBudgetExhausted(_)
             | Error::ScaleOutOfRange { .. } => Kind::Noise,
             Error::Malformed { .. } | Error::TooLarge { .. } => Kind::Format,
-            Error::Unsupported { .. } | Error::TooDeep { .. } | Error::TooLong { .. } | Error::TooWide { .. } => {
-                Kind::Unsupported
-            }
+            Error::Unsupported { .. } | Error::OutOfReach(_) => Kind::Unsupported,
             Error::Interrupted => Kind::Interrupted,
             Error::Service { .. } | Error::Connection { .. } => Kind::Service,
             Error::Entropy(_) | Error::Seal { .. } => Kind::Runtime,
