@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -50,16 +51,46 @@ pub const MAX_THREADS: usize = 1024;
 /// # Errors
 /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`], or where the operating system refuses the threads.
 pub fn install<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    on_pool(threads, |pool| pool.install(work))
+}
+
+/// Runs `work` on a pool of `threads` threads (0: all cores), on which it is the first, while this thread does `meanwhile`:
+/// the receiver that it gets is disconnected when the work ends, however it ends. Neither takes a new thread.
+///
+/// # Errors
+/// As [`install`].
+pub fn accompany<R: Send>(
+    threads: usize,
+    work: impl FnOnce() -> R + Send,
+    meanwhile: impl FnOnce(&Receiver<()>),
+) -> Result<R> {
+    on_pool(threads, |pool| {
+        let mut outcome = None;
+        let slot = &mut outcome;
+        let (finished, end) = channel::<()>();
+        pool.in_place_scope(|scope| {
+            scope.spawn(move |_| {
+                let _finished = finished;
+                *slot = Some(work());
+            });
+            meanwhile(&end);
+        });
+        // A panic of the work has gone on by now, so that there is an outcome.
+        outcome.ok_or(Error::Interrupted)
+    })?
+}
+
+fn on_pool<R>(threads: usize, work: impl FnOnce(&ThreadPool) -> R) -> Result<R> {
     if threads > MAX_THREADS {
         let reason = format!("{threads}; at most {MAX_THREADS} are useful, and 0 stands for all cores");
         return Err(Error::InvalidArgument { name: "threads", reason });
     }
     let size = if threads == 0 { default_threads() } else { threads };
     if threads != 1 && size >= default_threads() {
-        return Ok(with_pools(|pools| pools.shared(size))?.install(work));
+        return Ok(work(&*with_pools(|pools| pools.shared(size))?));
     }
     let lent = Lent { pool: with_pools(|pools| pools.lend(threads))?, threads };
-    Ok(lent.pool.install(work))
+    Ok(work(&lent.pool))
 }
 
 /// A pool that one call has to itself; it goes back when the call ends, however it ends.
@@ -116,12 +147,24 @@ fn start(threads: usize) -> Result<Arc<ThreadPool>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::RecvError;
+
     use super::*;
 
     #[test]
     fn too_many_threads_are_refused_before_any_is_started() {
         assert_eq!(install(MAX_THREADS + 1, || ()).unwrap_err().code(), "invalid-argument");
         assert_eq!(install(2, rayon::current_num_threads), Ok(2));
+    }
+
+    #[test]
+    fn work_is_accompanied_until_it_ends_however_it_ends() {
+        let mut told = None;
+        let name = || std::thread::current().name().map(str::to_owned);
+        let ran = accompany(1, name, |end| told = Some(end.recv()));
+        assert_eq!((ran, told), (Ok(Some("pycrcnn-0".into())), Some(Err(RecvError))));
+        let panics = std::panic::catch_unwind(|| accompany(1, || panic!("at work"), |end| _ = end.recv()));
+        assert!(panics.is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Running Rust code for Python: without the GIL, on as many threads as asked for, stopped by Ctrl-C.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -50,19 +50,10 @@ pub fn run<R: Send>(
     work: impl FnOnce(&Cancellation) -> Result<R> + Send,
 ) -> PyResult<R> {
     let cancellation = cancellation::current();
-    let (outcome, signal) = py.detach(|| {
-        std::thread::scope(|scope| {
-            let (finished, wait) = channel::<()>();
-            let worker = {
-                let cancellation = cancellation.clone();
-                scope.spawn(move || {
-                    // Dropped when the work ends, however it ends: that wakes the waiting thread.
-                    let _finished = finished;
-                    runtime::install(threads, || work(&cancellation))
-                })
-            };
-            let mut signal = None;
-            while wait.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+    let mut signal = None;
+    let outcome = py.detach(|| {
+        let watch = |end: &Receiver<()>| {
+            while end.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
                 if signal.is_none() {
                     signal = Python::attach(|py| py.check_signals()).err();
                     if signal.is_some() {
@@ -70,12 +61,8 @@ pub fn run<R: Send>(
                     }
                 }
             }
-            (worker.join(), signal)
-        })
+        };
+        runtime::accompany(threads, || work(&cancellation), watch)
     });
-    match (outcome, signal) {
-        (_, Some(signal)) => Err(signal),
-        (Ok(result), None) => Ok(result??),
-        (Err(panic), None) => std::panic::resume_unwind(panic),
-    }
+    signal.map_or_else(|| Ok(outcome??), Err)
 }
