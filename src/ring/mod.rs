@@ -10,6 +10,7 @@ pub mod ntt;
 pub mod primes;
 pub mod residues;
 pub mod rns;
+pub mod rows;
 
 pub use automorphism::Automorphism;
 pub use backend::Backend;
@@ -19,3 +20,4 @@ pub use modulus::Modulus;
 pub use ntt::NttTable;
 pub use residues::Residues;
 pub use rns::{BaseConverter, RnsBasis};
+pub use rows::{Rows, Word};

@@ -76,7 +76,7 @@ impl ExactTransform {
             return Err(Error::LevelExhausted { operation: OPERATION, needed: 1, available: 0 });
         }
         let encode = |values: &[u64]| encode_extended(context, encoder, values, primes);
-        let diagonals = Diagonals::new(encoder.slots() / 2, primes, groups, encode)?;
+        let diagonals = Diagonals::new(context, primes, groups, encode)?;
         let left = descent.left(primes);
         let scaled = |values: &[u64]| {
             let mut rows = Residues::zeros(left * context.degree());

@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use super::division::DivideByPair;
+use super::keys::ReadyKey;
 use crate::error::Result;
 use crate::evaluator::Evaluator;
 use crate::evaluator::levels::DivideByPrime;
-use crate::ring::{Modulus, NttTable, Residues};
-use crate::scheme::{Ciphertext, Form, KeySwitchKey};
+use crate::ring::{Modulus, NttTable, Residues, Word};
+use crate::scheme::{Ciphertext, Form};
 
 /// Two polynomials over `primes` data primes and the key-switching prime, in NTT form, prime by prime:
 /// `[primes + 1][2][N]`.
@@ -105,11 +106,17 @@ impl Evaluator {
     }
 
     /// The inner product of digits modulo prime number `i` with a key.
-    pub(super) fn inner_product(&self, i: usize, digits: &[Residues], key: &KeySwitchKey, out: Pair<'_>) {
-        let degree = self.context.degree();
+    pub(super) fn inner_product(&self, i: usize, digits: &[Residues], key: &ReadyKey, out: Pair<'_>) {
+        if key.is_narrow(i, digits.len()) {
+            self.inner_product_of::<u32>(i, digits, key, out);
+        } else {
+            self.inner_product_of::<u64>(i, digits, key, out);
+        }
+    }
+
+    fn inner_product_of<W: Word>(&self, i: usize, digits: &[Residues], key: &ReadyKey, out: Pair<'_>) {
         let primes = digits.len();
-        let keys: Vec<[&[u64]; 2]> =
-            (0..primes).map(|j| [0, 1].map(|part| key.row(j, part, i, primes, degree))).collect();
+        let keys: Vec<[&[W]; 2]> = (0..primes).map(|j| key.pair(j, i, primes)).collect();
         let digits: Vec<&[u64]> = digits.iter().map(|digit| &digit[..]).collect();
         self.extended_table(i, primes).kernels().inner_products(out, &digits, &keys);
     }

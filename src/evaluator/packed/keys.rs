@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::encryption::{Purpose, ReceivedKeySet};
 use crate::error::{Error, Result};
-use crate::ring::{Automorphism, Residues};
+use crate::ring::{Automorphism, Modulus, Rows, Word};
 use crate::runtime::Cancellation;
 use crate::scheme::{Context, EvaluationKeys, KeySwitchKey};
 
@@ -17,7 +17,7 @@ use crate::scheme::{Context, EvaluationKeys, KeySwitchKey};
 /// all rotations as they are, and only the two polynomials of each result are permuted.
 #[derive(Debug)]
 pub struct PackedKeys {
-    relinearization: Option<KeySwitchKey>,
+    relinearization: Option<ReadyKey>,
     rotations: BTreeMap<usize, RotationKey>,
 }
 
@@ -25,7 +25,50 @@ pub struct PackedKeys {
 #[derive(Debug)]
 pub(super) struct RotationKey {
     pub automorphism: Automorphism,
-    pub key: KeySwitchKey,
+    pub key: ReadyKey,
+}
+
+/// A [`KeySwitchKey`] as inner products read it.
+#[derive(Debug)]
+pub(super) struct ReadyKey {
+    /// the most data primes that a ciphertext may have
+    primes: usize,
+    /// `[primes][2]` blocks
+    rows: Rows,
+}
+
+impl ReadyKey {
+    /// A key with each of its rows as `change` writes it.
+    fn new(context: &Context, key: &KeySwitchKey, mut change: impl FnMut(&mut [u64], &[u64])) -> Self {
+        let degree = context.degree();
+        let rows = Rows::new(degree, extended_moduli(context, key.primes), 2 * key.primes, |row, out| {
+            change(out, &key.data[row * degree..(row + 1) * degree]);
+        });
+        Self { primes: key.primes, rows }
+    }
+
+    /// Whether the rows of a prime of a ciphertext with `primes` primes are half words; the key-switching prime comes after
+    /// them.
+    pub fn is_narrow(&self, prime: usize, primes: usize) -> bool {
+        self.rows.is_narrow(self.prime(prime, primes))
+    }
+
+    /// Both rows of one digit for such a prime.
+    pub fn pair<W: Word>(&self, digit: usize, prime: usize, primes: usize) -> [&[W]; 2] {
+        let prime = self.prime(prime, primes);
+        [self.rows.row(2 * digit, prime), self.rows.row(2 * digit + 1, prime)]
+    }
+
+    /// The number that a prime has here: a key for more primes has its key-switching row further down.
+    fn prime(&self, prime: usize, primes: usize) -> usize {
+        if prime < primes { prime } else { self.primes }
+    }
+}
+
+/// The first `primes` primes and the key-switching prime.
+pub(super) fn extended_moduli(context: &Context, primes: usize) -> impl Iterator<Item = Modulus> {
+    let tables = context.tables();
+    tables[..primes].iter().chain(tables.last()).map(|table| table.modulus())
 }
 
 impl PackedKeys {
@@ -40,9 +83,11 @@ impl PackedKeys {
             return Err(Error::ParametersMismatch { operation: "preparing evaluation keys", object: "evaluation key" });
         }
         let steps = steps_by_element(degree);
-        let rotation = |(element, key): (u32, KeySwitchKey)| RotationKey::new(degree, &steps, element, key).transpose();
+        let rotation =
+            |(element, key): (u32, KeySwitchKey)| RotationKey::new(context, &steps, element, &key).transpose();
         let rotations = keys.galois.into_par_iter().filter_map(rotation).collect::<Result<_>>()?;
-        Ok(Self { relinearization: keys.relinearization, rotations })
+        let relinearization = keys.relinearization.map(|key| ReadyKey::new(context, &key, <[u64]>::copy_from_slice));
+        Ok(Self { relinearization, rotations })
     }
 
     /// The keys of a set as it came, each made ready as it is unpacked.
@@ -50,12 +95,12 @@ impl PackedKeys {
     /// # Errors
     /// Those of [`ReceivedKeySet::expand_each`].
     pub fn received(set: &ReceivedKeySet, cancellation: &Cancellation) -> Result<Self> {
-        let degree = set.context().degree();
-        let steps = steps_by_element(degree);
+        let context = set.context();
+        let steps = steps_by_element(context.degree());
         let keys = set.expand_each(cancellation, |purpose, key| {
             Ok(match purpose {
-                Purpose::Relinearization => (Some(key), None),
-                Purpose::Galois(element) => (None, RotationKey::new(degree, &steps, element, key)?),
+                Purpose::Relinearization => (Some(ReadyKey::new(context, &key, <[u64]>::copy_from_slice)), None),
+                Purpose::Galois(element) => (None, RotationKey::new(context, &steps, element, &key)?),
             })
         })?;
         let (relinearization, rotations): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
@@ -71,7 +116,7 @@ impl PackedKeys {
     /// Bytes that the keys take.
     pub fn bytes(&self) -> usize {
         let rotations = self.rotations.values().map(|rotation| &rotation.key);
-        rotations.chain(&self.relinearization).map(|key| key.data.len() * size_of::<u64>()).sum()
+        rotations.chain(&self.relinearization).map(|key| key.rows.bytes()).sum()
     }
 
     /// The key of the rotation by `step`, for ciphertexts with `primes` primes.
@@ -81,7 +126,7 @@ impl PackedKeys {
     }
 
     /// The relinearization key, for ciphertexts with `primes` primes.
-    pub(super) fn relinearization(&self, operation: &'static str, primes: usize) -> Result<&KeySwitchKey> {
+    pub(super) fn relinearization(&self, operation: &'static str, primes: usize) -> Result<&ReadyKey> {
         let found = self.relinearization.as_ref().filter(|key| key.primes >= primes);
         found.ok_or_else(|| missing(operation, "the relinearization key".into(), primes))
     }
@@ -98,18 +143,15 @@ fn missing(operation: &'static str, key: String, primes: usize) -> Error {
 impl RotationKey {
     /// With the step of its rotation; nothing for an element that is not of a rotation.
     fn new(
-        degree: usize,
+        context: &Context,
         steps: &BTreeMap<u32, usize>,
         element: u32,
-        key: KeySwitchKey,
+        key: &KeySwitchKey,
     ) -> Result<Option<(usize, Self)>> {
         let Some(&step) = steps.get(&element) else { return Ok(None) };
+        let degree = context.degree();
         let back = Automorphism::new(degree, inverse(degree, element.into()))?;
-        let mut data = Residues::stale(key.data.len());
-        for (out, row) in data.chunks_exact_mut(degree).zip(key.data.chunks_exact(degree)) {
-            back.apply_ntt(out, row);
-        }
-        let key = KeySwitchKey { primes: key.primes, data };
+        let key = ReadyKey::new(context, key, |out, row| back.apply_ntt(out, row));
         Ok(Some((step, Self { automorphism: Automorphism::new(degree, element.into())?, key })))
     }
 }

@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::extended::{Digits, Extended};
-use super::keys::{PackedKeys, RotationKey};
+use super::extended::{Digits, Extended, Pair, pair};
+use super::keys::{PackedKeys, RotationKey, extended_moduli};
 use crate::encoding::CkksEncoder;
 use crate::error::{Error, Result};
 use crate::evaluator::Evaluator;
-use crate::ring::Residues;
+use crate::ring::{Kernels, Residues, Rows, Word};
 use crate::runtime::Cancellation;
-use crate::scheme::{Ciphertext, Form, Plaintext};
+use crate::scheme::{Ciphertext, Context, Form, Plaintext};
 
 /// Diagonals whose sum is rotated together: of real numbers, or of residues modulo t.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,23 @@ pub(super) struct Diagonals {
 struct EncodedGroup {
     giant: usize,
     /// which baby, and the diagonal modulo the primes and the key-switching prime
-    diagonals: Vec<(usize, Residues)>,
+    diagonals: Vec<(usize, Rows)>,
+}
+
+impl EncodedGroup {
+    /// The sum of products with rotated inputs modulo prime number `i`.
+    fn add_up(&self, i: usize, kernels: &Kernels, rotated: &[[&[u64]; 2]], out: Pair<'_>) {
+        match self.diagonals.first() {
+            Some((_, rows)) if rows.is_narrow(i) => self.add_up_of::<u32>(i, kernels, rotated, out),
+            _ => self.add_up_of::<u64>(i, kernels, rotated, out),
+        }
+    }
+
+    fn add_up_of<W: Word>(&self, i: usize, kernels: &Kernels, rotated: &[[&[u64]; 2]], out: Pair<'_>) {
+        let weights: Vec<&[W]> = self.diagonals.iter().map(|(_, rows)| rows.row(0, i)).collect();
+        let inputs: Vec<[&[u64]; 2]> = self.diagonals.iter().map(|(baby, _)| rotated[*baby]).collect();
+        kernels.inner_products(out, &weights, &inputs);
+    }
 }
 
 impl LinearTransform {
@@ -76,7 +92,7 @@ impl LinearTransform {
         }
         let plain_scale = output_scale / input_scale * context.modulus(primes - 1).value() as f64;
         let encode = |values: &[f64]| encoder.encode_extended(values, plain_scale, primes);
-        let diagonals = Diagonals::new(encoder.slots(), primes, groups, encode)?;
+        let diagonals = Diagonals::new(context, primes, groups, encode)?;
         let bias = bias.map(|bias| encoder.encode(bias, output_scale, primes - 1)).transpose()?;
         Ok(Self { diagonals, input_scale, output_scale, bias })
     }
@@ -93,17 +109,18 @@ impl LinearTransform {
 }
 
 impl Diagonals {
-    /// Encodes diagonals over rows of `slots` slots with `encode`, which gives residues modulo `primes` primes and the
+    /// Encodes diagonals over rows of N/2 slots with `encode`, which gives residues modulo `primes` primes and the
     /// key-switching prime; in parallel on the rayon pool of the caller.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a rotation that does not exist, and those of `encode`.
     pub fn new<T: Sync>(
-        slots: usize,
+        context: &Context,
         primes: usize,
         groups: &[Group<T>],
         encode: impl Fn(&[T]) -> Result<Residues> + Sync,
     ) -> Result<Self> {
+        let (degree, slots) = (context.degree(), context.degree() / 2);
         let rotations = || groups.iter().flat_map(|g| g.diagonals.iter().map(|(baby, _)| *baby).chain([g.giant]));
         if let Some(step) = rotations().find(|&step| step >= slots) {
             let reason = format!("a rotation by {step} of {slots} slots");
@@ -113,7 +130,9 @@ impl Diagonals {
         let babies: Vec<usize> = babies.into_iter().collect();
         let diagonal = |(baby, values): &(usize, Vec<T>)| {
             let at = babies.binary_search(baby).unwrap_or_default();
-            Ok((at, encode(values)?))
+            let wide = encode(values)?;
+            let copy = |row: usize, out: &mut [u64]| out.copy_from_slice(&wide[row * degree..(row + 1) * degree]);
+            Ok((at, Rows::new(degree, extended_moduli(context, primes), 1, copy)))
         };
         let encoded = |group: &Group<T>| {
             let diagonals = group.diagonals.par_iter().map(diagonal).collect::<Result<_>>()?;
@@ -136,8 +155,7 @@ impl Diagonals {
 
     /// Bytes of the encoded weights.
     pub fn bytes(&self) -> usize {
-        let rows =
-            |group: &EncodedGroup| group.diagonals.iter().map(|(_, rows)| rows.len() * size_of::<u64>()).sum::<usize>();
+        let rows = |group: &EncodedGroup| group.diagonals.iter().map(|(_, rows)| rows.bytes()).sum::<usize>();
         self.groups.iter().map(rows).sum()
     }
 }
@@ -215,10 +233,7 @@ impl Evaluator {
             let rotated: Vec<[&[u64]; 2]> = rotated.iter().map(|rows| rows.split_at(degree).into()).collect();
             let kernels = self.extended_table(i, primes).kernels();
             diagonals.groups.par_iter().zip(sums).for_each(|(group, sum)| {
-                let weights: Vec<&[u64]> =
-                    group.diagonals.iter().map(|(_, rows)| &rows[i * degree..(i + 1) * degree]).collect();
-                let inputs: Vec<[&[u64]; 2]> = group.diagonals.iter().map(|(baby, _)| rotated[*baby]).collect();
-                kernels.inner_products(super::extended::pair(sum), &weights, &inputs);
+                group.add_up(i, kernels, &rotated, pair(sum));
             });
             Ok(())
         })?;
@@ -239,18 +254,18 @@ impl Evaluator {
             || Residues::stale(2 * degree),
             |scratch, key| match (key, &digits) {
                 (Some(rotation), Some(digits)) => {
-                    let [first, second] = super::extended::pair(scratch);
+                    let [first, second] = pair(scratch);
                     self.inner_product(i, digits, &rotation.key, [&mut *first, &mut *second]);
                     self.add_lifted(i, first, x, 0);
                     let mut rows = Residues::stale(2 * degree);
-                    let out = super::extended::pair(&mut rows);
+                    let out = pair(&mut rows);
                     rotation.automorphism.apply_ntt(out[0], first);
                     rotation.automorphism.apply_ntt(out[1], second);
                     rows
                 }
                 _ => {
                     let mut rows = Residues::zeros(2 * degree);
-                    for (part, row) in super::extended::pair(&mut rows).into_iter().enumerate() {
+                    for (part, row) in pair(&mut rows).into_iter().enumerate() {
                         self.add_lifted(i, row, x, part);
                     }
                     rows
@@ -306,7 +321,7 @@ impl Evaluator {
             let table = self.extended_table(i, primes);
             let digits = digits.modulo(i, table);
             let mut scratch = Residues::stale(2 * degree);
-            let [first, second] = super::extended::pair(&mut scratch);
+            let [first, second] = pair(&mut scratch);
             self.inner_product(i, &digits, &rotation.key, [&mut *first, &mut *second]);
             table.kernels().add_assign(first, sum.rows(i)[0]);
             rotation.automorphism.apply_ntt(out[0], first);

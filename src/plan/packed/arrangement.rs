@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::plan::NormalForm;
 use crate::plan::envelope::{Identity, ensure};
 use crate::plan::normal_form::values;
+use crate::ring::Rows;
 use crate::scheme::{Parameters, Scheme};
 
 /// What clients of a packed program know of slots and keys.
@@ -45,8 +46,8 @@ pub struct KeySizes {
     pub count: usize,
     /// bytes of the key set, which holds them and the public key, as it is sent
     pub bytes: usize,
-    /// residues of the evaluation keys, ready for use
-    pub words: usize,
+    /// bytes of the evaluation keys, ready for use
+    pub ready: usize,
 }
 
 impl Arrangement {
@@ -93,8 +94,15 @@ impl Arrangement {
         KeySizes {
             count: served().count(),
             bytes: evaluation + public_key_bytes(parameters),
-            words: served().map(|primes| primes * 2 * (primes + 1) * degree).sum(),
+            ready: served().map(|primes| self.row_bytes(primes, 2 * primes)).sum(),
         }
+    }
+
+    /// Bytes of so many blocks of rows modulo the first `primes` primes and the key-switching prime.
+    pub(super) fn row_bytes(&self, primes: usize, blocks: usize) -> usize {
+        let moduli = self.parameters.moduli();
+        let chosen = moduli[..primes].iter().chain(moduli.last()).copied();
+        Rows::bytes_of(self.parameters.degree(), chosen, blocks)
     }
 
     /// The slots that hold values: one to a coefficient (BFV) or to two (CKKS).

@@ -67,7 +67,6 @@ impl Plan {
     pub fn explain(&self) -> Result<Explanation> {
         let interface = &self.interface;
         let parameters = &interface.arrangement.parameters;
-        let degree = parameters.degree();
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
         let keys = interface.arrangement.key_sizes();
         let levels = self.levels();
@@ -78,8 +77,9 @@ impl Plan {
             .zip(self.scales())
             .map(|((step, &l), scale)| counted(step, l, scale))
             .collect();
-        let weight_words: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
-        let rates = rates::measured(parameters, keys.words + weight_words)?;
+        let weights: usize =
+            steps.iter().map(|step| interface.arrangement.row_bytes(step.primes, step.diagonals)).sum();
+        let rates = rates::measured(parameters, (keys.ready + weights) / size_of::<u64>())?;
         steps.iter_mut().for_each(|step| step.seconds = step.work().seconds(rates));
         name_tensors(&self.tensors, &mut steps);
         let left = levels.last().map_or(1, |&primes| match self.steps.last() {
@@ -93,7 +93,7 @@ impl Plan {
             key_bytes: keys.bytes,
             bytes_up: bytes(parameters.data_moduli().len()),
             bytes_down: 2 * bytes(left),
-            memory: memory(keys, weight_words),
+            memory: memory(keys, weights),
             seconds: CALL + messages + steps.iter().map(|step| step.seconds).sum::<f64>(),
             steps,
         })
@@ -102,8 +102,8 @@ impl Plan {
 
 /// Bytes that a server takes at the most. While keys are made ready, they are there as they came and whole; a fifth more for
 /// buffers, keys that are just being unpacked, and the plan itself; and what any program takes.
-pub(super) fn memory(keys: KeySizes, weight_words: usize) -> usize {
-    (keys.bytes + 8 * keys.words + 8 * weight_words) * 6 / 5 + (16 << 20)
+pub(super) fn memory(keys: KeySizes, weights: usize) -> usize {
+    (keys.bytes + keys.ready + weights) * 6 / 5 + (16 << 20)
 }
 
 /// Says of each matrix how large it is, and after each affine map where values lie.

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::vector::{STRETCH, vector_kernels};
 use crate::ring::backend::avx2::{Arithmetic, Modulus50, load, store, to_double};
+use crate::ring::rows::Word;
 
 /// How many digits, each with two key rows, an inner product reads side by side.
 fn most_rows(_: usize) -> usize {
@@ -18,11 +19,11 @@ const LAZY_PRODUCTS: usize = 7;
 /// The inner products of the 8 residues from index `at` on, added to what `out0` and `out1` hold where they `resume`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn inner_product_pair(
+fn inner_product_pair<D: Word, K: Word>(
     q: &Modulus50,
     [out0, out1]: [&mut [u64; 8]; 2],
-    digits: &[&[u64]],
-    keys: &[[&[u64]; 2]],
+    digits: &[&[D]],
+    keys: &[[&[K]; 2]],
     at: usize,
     resume: bool,
 ) {

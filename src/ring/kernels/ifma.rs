@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::vector::{STRETCH, vector_kernels};
 use crate::ring::backend::ifma::{Accumulator, Arithmetic, Modulus52, load, store};
+use crate::ring::rows::Word;
 
 /// How many digits, each with two key rows, an inner product of rows of a length reads side by side: blocks are in the
 /// cache already, whole rows come from memory.
@@ -18,11 +19,11 @@ vector_kernels!("avx512f,avx512ifma", Modulus52, __m512i, 8);
 /// form eight independent chains.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn inner_product_pair(
+fn inner_product_pair<D: Word, K: Word>(
     q: &Modulus52,
     [out0, out1]: [&mut [u64; 16]; 2],
-    digits: &[&[u64]],
-    keys: &[[&[u64]; 2]],
+    digits: &[&[D]],
+    keys: &[[&[K]; 2]],
     at: usize,
     resume: bool,
 ) {

@@ -18,6 +18,7 @@ use super::backend::Backend;
 #[cfg(target_arch = "x86_64")]
 use super::backend::{avx2::Modulus50, ifma::Modulus52};
 use super::modulus::Modulus;
+use super::rows::Word;
 use crate::error::Result;
 
 /// Pointwise kernels for one modulus on one backend.
@@ -204,11 +205,11 @@ impl Kernels {
 
     /// The inner products of key switching: out0 = sum of d_j k0_j and out1 = sum of d_j k1_j, with
     /// `digits` the d_j, any words < 2^50 for q < 2^50, otherwise residues, and `keys` the pairs
-    /// (k0_j, k1_j). No digits give zero.
+    /// (k0_j, k1_j). No digits give zero. Either may be half words.
     ///
     /// # Panics
     /// Where lengths, or the numbers of digits and keys, differ.
-    pub fn inner_products(&self, [out0, out1]: [&mut [u64]; 2], digits: &[&[u64]], keys: &[[&[u64]; 2]]) {
+    pub fn inner_products<D: Word, K: Word>(&self, [out0, out1]: [&mut [u64]; 2], digits: &[&[D]], keys: &[[&[K]; 2]]) {
         assert_eq!(digits.len(), keys.len(), "one key for each digit");
         same_length(out0.len(), &[out1.len()]);
         for (d, [k0, k1]) in digits.iter().zip(keys) {

@@ -1,6 +1,7 @@
 //! The oracle: every kernel in plain Rust, for every modulus below 2^61.
 
 use crate::ring::modulus::Modulus;
+use crate::ring::rows::Word;
 
 #[inline(always)]
 pub(super) fn add(q: Modulus, out: &mut [u64], a: &[u64], b: &[u64]) {
@@ -119,14 +120,20 @@ pub(super) fn tensor(q: Modulus, [out0, out1, out2]: [&mut [u64]; 3], [a0, a1]: 
 /// How many products below 2^122 a double word holds beside one more residue.
 const LAZY_PRODUCTS: usize = 63;
 
-pub(super) fn inner_products(q: Modulus, [out0, out1]: [&mut [u64]; 2], digits: &[&[u64]], keys: &[[&[u64]; 2]]) {
+pub(super) fn inner_products<D: Word, K: Word>(
+    q: Modulus,
+    [out0, out1]: [&mut [u64]; 2],
+    digits: &[&[D]],
+    keys: &[[&[K]; 2]],
+) {
     for (i, (out0, out1)) in out0.iter_mut().zip(out1).enumerate() {
         let (mut sum0, mut sum1) = (0, 0);
         for (digits, keys) in digits.chunks(LAZY_PRODUCTS).zip(keys.chunks(LAZY_PRODUCTS)) {
             let (mut wide0, mut wide1) = (u128::from(sum0), u128::from(sum1));
             for (d, [k0, k1]) in digits.iter().zip(keys) {
-                wide0 += u128::from(d[i]) * u128::from(k0[i]);
-                wide1 += u128::from(d[i]) * u128::from(k1[i]);
+                let d = u128::from(d[i].into());
+                wide0 += d * u128::from(k0[i].into());
+                wide1 += d * u128::from(k1[i].into());
             }
             (sum0, sum1) = (q.reduce_wide(wide0), q.reduce_wide(wide1));
         }

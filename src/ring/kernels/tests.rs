@@ -103,6 +103,46 @@ proptest! {
             prop_assert_eq!([&out0, &out1], expected.each_ref(), "{:?}", backend);
         }
     }
+
+    #[test]
+    fn inner_products_of_half_words((q, len, seed) in narrow_cases(), terms in 0usize..20) {
+        let rows = |k: u64, limit: u64| -> Vec<Vec<u64>> {
+            (0..terms as u64).map(|j| residues(limit, len, seed ^ (4 * j + k))).collect()
+        };
+        let half = |rows: &[Vec<u64>]| -> Vec<Vec<u32>> {
+            rows.iter().map(|row| row.iter().map(|&x| x as u32).collect()).collect()
+        };
+        let (digits, a, b) = (rows(0, 1 << 50), rows(1, q.value()), rows(2, q.value()));
+        let (half_a, half_b) = (half(&a), half(&b));
+        for backend in Backend::available() {
+            let kernels = Kernels::with_backend(q, backend).unwrap();
+            let (mut whole, mut narrow) = ([vec![1; len], vec![2; len]], [vec![3; len], vec![4; len]]);
+            // Half words as keys, then as what keys are multiplied by.
+            kernels.inner_products(pair(&mut whole), &slices(&digits), &pairs(&a, &b));
+            kernels.inner_products(pair(&mut narrow), &slices(&digits), &pairs(&half_a, &half_b));
+            prop_assert_eq!(&narrow, &whole, "{:?}", backend);
+            kernels.inner_products(pair(&mut whole), &slices(&a), &pairs(&b, &b));
+            kernels.inner_products(pair(&mut narrow), &slices(&half_a), &pairs(&b, &b));
+            prop_assert_eq!(&narrow, &whole, "{:?}", backend);
+        }
+    }
+}
+
+/// Moduli below 2^32, lengths around the lane widths, and a seed.
+fn narrow_cases() -> impl Strategy<Value = (Modulus, usize, u64)> {
+    (2u64..1 << 32, 0usize..200, any::<u64>()).prop_map(|(q, len, seed)| (Modulus::new(q).unwrap(), len, seed))
+}
+
+fn pair([first, second]: &mut [Vec<u64>; 2]) -> [&mut [u64]; 2] {
+    [first, second]
+}
+
+fn slices<W>(rows: &[Vec<W>]) -> Vec<&[W]> {
+    rows.iter().map(Vec::as_slice).collect()
+}
+
+fn pairs<'a, W>(a: &'a [Vec<W>], b: &'a [Vec<W>]) -> Vec<[&'a [W]; 2]> {
+    a.iter().zip(b).map(|(a, b)| [&a[..], &b[..]]).collect()
 }
 
 /// The longest sums of the largest products: where a lazy accumulator would overflow first.

@@ -156,11 +156,11 @@ macro_rules! vector_kernels {
         /// Rows of a power of two of bytes share their places in the caches, so that many of them read side by side
         /// drive each other out before they are used. Stretch by stretch, a few rows are read at a time.
         #[target_feature(enable = $features)]
-        pub(super) fn inner_products(
+        pub(super) fn inner_products<D: Word, K: Word>(
             q: &$modulus,
             [out0, out1]: [&mut [u64]; 2],
-            digits: &[&[u64]],
-            keys: &[[&[u64]; 2]],
+            digits: &[&[D]],
+            keys: &[[&[K]; 2]],
         ) {
             const PAIR: usize = 2 * $lanes;
             let most = most_rows(out0.len());
@@ -180,14 +180,8 @@ macro_rules! vector_kernels {
                 }
             }
             if !tail0.is_empty() {
-                let padded = |x: &[u64]| {
-                    let tail = x.as_chunks::<PAIR>().1;
-                    let mut pair = [0; PAIR];
-                    pair[..tail.len()].copy_from_slice(tail);
-                    pair
-                };
-                let digits: Vec<_> = digits.iter().map(|d| padded(d)).collect();
-                let keys: Vec<_> = keys.iter().map(|pair| pair.map(padded)).collect();
+                let digits: Vec<_> = digits.iter().map(|d| last_pair(d)).collect();
+                let keys: Vec<_> = keys.iter().map(|[k0, k1]| [last_pair(k0), last_pair(k1)]).collect();
                 let digits: Vec<_> = digits.iter().map(|d| &d[..]).collect();
                 let keys: Vec<_> = keys.iter().map(|[k0, k1]| [&k0[..], &k1[..]]).collect();
                 let (mut out0, mut out1) = ([0; PAIR], [0; PAIR]);
@@ -197,12 +191,31 @@ macro_rules! vector_kernels {
             }
         }
 
+        /// What follows the last whole pair of vectors of a polynomial, and zeros.
+        fn last_pair<W: Word>(x: &[W]) -> [u64; 2 * $lanes] {
+            let mut pair = [0; 2 * $lanes];
+            let (_, tail) = x.as_chunks::<{ 2 * $lanes }>();
+            pair.iter_mut().zip(tail).for_each(|(word, &x)| *word = x.into());
+            pair
+        }
+
         /// Two vectors of a polynomial, from index `at` on.
         #[inline]
         #[target_feature(enable = $features)]
-        fn load_pair(x: &[u64], at: usize) -> ($vector, $vector) {
+        fn load_pair<W: Word>(x: &[W], at: usize) -> ($vector, $vector) {
             let (pair, _) = x[at..at + 2 * $lanes].as_chunks::<$lanes>();
-            (load(&pair[0]), load(&pair[1]))
+            (load_words(&pair[0]), load_words(&pair[1]))
+        }
+
+        /// A vector of words of either kind.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_words<W: Word>(x: &[W; $lanes]) -> $vector {
+            let mut wide = [0; $lanes];
+            for (wide, &x) in wide.iter_mut().zip(x) {
+                *wide = x.into();
+            }
+            load(&wide)
         }
 
         #[inline]

@@ -39,7 +39,7 @@ impl ExactPlan {
     pub fn explain(&self) -> Result<ExactExplanation> {
         let interface = &self.interface;
         let parameters = &interface.arrangement.parameters;
-        let (rates, degree, count) = (rates::of_parts(parameters)?, parameters.degree(), interface.plain_moduli.len());
+        let (rates, count) = (rates::of_parts(parameters)?, interface.plain_moduli.len());
         let levels = self.levels();
         let mut steps: Vec<StepReport> = self
             .steps
@@ -55,7 +55,8 @@ impl ExactPlan {
         let (fresh, budgets) = forecast.budgets.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
         let bytes = |primes: usize| polynomial_bytes(parameters, primes);
         let keys = interface.arrangement.key_sizes();
-        let weights: usize = steps.iter().map(|step| step.diagonals * (step.primes + 1) * degree).sum();
+        let weights: usize =
+            steps.iter().map(|step| interface.arrangement.row_bytes(step.primes, step.diagonals)).sum();
         Ok(ExactExplanation {
             budgets: budgets.to_vec(),
             ends: [fresh, forecast.reply_budget],
