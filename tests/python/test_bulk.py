@@ -19,7 +19,7 @@ import pytest
 
 from pycrcnn import cli
 from pycrcnn.bulk.customer import ask, read_answers
-from pycrcnn.bulk.evaluate import KeySets
+from pycrcnn.bulk.evaluate import Done, KeySets
 from pycrcnn.bulk.layout import Question, identity, outstanding, questions_in
 from pycrcnn.bulk.prefix import open_prefix
 from pycrcnn.bulk.report import Failure, Report
@@ -237,6 +237,7 @@ def test_bad_arguments(offered: Offered, asked: Path, tmp_path: Path, capsys: py
         (["--model", "large"], "choose one of small, fashion-2conv"),
         (["--workers", "-1"], "--workers: 0 or more"),
         (["--threads", "0"], "--threads: 1 or more"),
+        (["--shared"], "--engine ray"),
         (["--input", "ftp://host/x"], "a folder or s3://bucket/prefix is needed"),
         (["--input", "s3:///x"], "s3://bucket"),
     ):
@@ -283,6 +284,8 @@ def test_two_runs_do_not_write_to_one_folder(offered: Offered, asked: Path, tmp_
 class Flaky:
     """A prefix or an evaluator that fails as it is told."""
 
+    url = "nowhere"
+
     def __init__(self, *failures: PyCrCNNError | BaseException, questions: int = 1, lanes: int = 1) -> None:
         self.failures = list(failures)
         self.names = {Question("0" * 64, f"x-{i}").path: 1.0 for i in range(questions)}
@@ -301,11 +304,14 @@ class Flaky:
     def held(self) -> Any:
         return open_prefix("s3://bucket").held()
 
-    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+    def mark(self) -> str:
+        return ""
+
+    def answer(self, question: Question) -> Done:
         self.tried += 1
         if self.failures:
             raise self.failures.pop(0)
-        return b"answer", 1
+        return Done(1, 8, 6)
 
     def stop(self) -> None:
         self.stopped = True
@@ -317,7 +323,7 @@ class Flaky:
 def flaky_run(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> Report:
     monkeypatch.setattr("pycrcnn.bulk.running._PAUSE", 0.001)
     found = Report("m", "in", "out", "process")
-    Run(flaky, flaky, flaky, 100)(found, lambda count: lambda done: None)
+    Run(flaky, flaky, flaky)(found, lambda count: lambda done: None)
     assert flaky.stopped
     return found
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,24 @@ import numpy as np
 import pytest
 
 from pycrcnn import cli
-from pycrcnn.bulk import tasks
+from pycrcnn.bulk import shared, tasks
 from pycrcnn.bulk.customer import ask
+from pycrcnn.bulk.evaluate import Done, Places
+from pycrcnn.bulk.layout import Question
 from pycrcnn.bulk.prefix import open_prefix
+from pycrcnn.bulk.shared import UNSEEN, SharedPlaces, not_seen
+from pycrcnn.cluster.local import LocalCluster
 from pycrcnn.cluster.messages import LOST, Reply
 from pycrcnn.cluster.node import Node, NodeLimits
 from pycrcnn.errors import KeyMismatchError, PyCrCNNError
-from pycrcnn.program import Program
+from pycrcnn.program import Answer, Program
+from s3_server import S3Server
 from service import SHAPE, published
 from test_bulk import Offered, answers_of, arguments, report
 
 MANY = np.random.default_rng(6).uniform(0, 1, (60, *SHAPE))
-QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+#: Nobody is told of it, and its processes are as important as others on this machine.
+QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,44 @@ def test_files_are_answered_by_tasks_one_of_which_is_killed(offered: Offered, tm
     assert [one for one in started if title(one)] == []  # none is left behind
 
 
+def test_nodes_read_and_write_and_one_of_them_is_lost(
+    offered: Offered, tmp_path: Path, store: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    asked, out = f"s3://{store.bucket}/in", tmp_path / "out"
+    ask(open_prefix(asked), offered.keys, MANY, "x", 1)
+    open_prefix(asked).put(f"{offered.id}/bad.images", b"nonsense")
+
+    def begun() -> subprocess.Popen[str]:
+        """A run that has written three answers."""
+        shared = arguments(offered, asked, out, "--engine", "ray", "--shared", "--address", cluster.address)
+        command = [sys.executable, "-m", "pycrcnn.cli", *shared]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline, before = time.monotonic() + 120, len(list(out.glob("*/*.answer")))
+        while len(list(out.glob("*/*.answer"))) < before + 3:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        return process
+
+    with LocalCluster(2) as cluster:
+        first = begun()
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+        assert report(out)["left"] > 0
+        second = begun()
+        cluster.kill()
+        _, errors = second.communicate(timeout=120)
+    assert second.returncode == 3, errors
+    found = report(out)
+    assert found["done_before"] >= 3
+    assert (found["answered"] + found["done_before"], found["left"]) == (60, 0)
+    assert found["failures_by_code"] == {"malformed": 1}
+    offered.near(np.concatenate(list(answers_of(offered, out).values())), MANY)
+    assert not list(out.glob("*/.*"))
+
+
 def test_a_cluster_that_is_away(offered: Offered, tmp_path: Path) -> None:
     command = arguments(offered, tmp_path, tmp_path / "out", "--engine", "ray", "--address", "nowhere")
     done = subprocess.run(
@@ -113,7 +158,11 @@ def test_without_ray_it_says_what_to_install(
 
 
 def answered(
-    monkeypatch: pytest.MonkeyPatch, offered: Offered, data: bytes, asked_by: str = "", **bytes_of: Any
+    monkeypatch: pytest.MonkeyPatch,
+    offered: Offered,
+    given: bytes | SharedPlaces,
+    asked_by: str = "",
+    **bytes_of: Any,
 ) -> Reply:
     """What a task replies whose references lead to some bytes."""
     kept = {
@@ -121,10 +170,11 @@ def answered(
         "keys": offered.keys.evaluation.to_bytes(),
         **bytes_of,
     }
-    monkeypatch.setattr(tasks, "_fetch", lambda name: lambda: kept[name])
+    monkeypatch.setattr(tasks, "resolved", kept.__getitem__)
     monkeypatch.setattr(tasks, "_node", lambda limits, threads: Node(limits, threads))
     arguments = (asked_by or tasks.release(), NodeLimits(), 1, 1.0)
-    return Reply.from_bytes(tasks._answer(arguments, offered.program.program_id, offered.id, data, ["program", "keys"]))
+    question = Question(offered.id, "x-000000")
+    return Reply.from_bytes(tasks._answer(arguments, offered.program.program_id, question, given, ["program", "keys"]))
 
 
 def test_a_task_replies_with_bytes_or_with_a_code(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +193,67 @@ def test_a_task_replies_with_bytes_or_with_a_code(offered: Offered, monkeypatch:
     assert code(question, program=b"other bytes") == "malformed"
     other = offered.models / "small" / "packed-1.program"
     assert code(question, program=other.read_bytes()) == "not-found"
+
+
+def test_a_task_reads_and_writes_where_it_sees_what_the_run_sees(
+    offered: Offered, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked, answers = open_prefix(str(tmp_path / "in")), open_prefix(str(tmp_path / "out"))
+    (question,) = ask(asked, offered.keys, MANY[:2], "x", 2)
+    path = tmp_path / "in" / question.path
+    size = path.stat().st_size
+    with answers.held():
+        places = SharedPlaces.of(Places(asked, answers, size))
+        done = Done.from_bytes(answered(monkeypatch, offered, places).answer)
+        written = tmp_path / "out" / question.answer
+        assert done == Done(2, size, written.stat().st_size)
+        offered.near(answers_of(offered, tmp_path / "out")["x-000000"], MANY[:2])
+        written.unlink()
+
+        def failure(places: SharedPlaces) -> PyCrCNNError:
+            failure = answered(monkeypatch, offered, places).failure()
+            assert isinstance(failure, PyCrCNNError)
+            return failure
+
+        assert failure(replace(places, limit=size - 1)).code == "too-large"
+        for elsewhere in (tmp_path / "nowhere", tmp_path):  # a folder that is not there, and one that is another
+            refused = failure(replace(places, answers=str(elsewhere)))
+            assert (refused.code, "mount it there" in str(refused)) == ("unavailable", True)
+        monkeypatch.setitem(sys.modules, "obstore", None)
+        assert "pycrcnn[objects]" in str(failure(replace(places, asked="s3://bucket/in")))
+        path.write_bytes(b"nonsense")
+        assert failure(places).code == "malformed"
+        path.unlink()
+        refused = failure(places)
+        assert (refused.code, question.path in str(refused)) == (UNSEEN, True)
+        assert not_seen(Places(asked, answers, size), question, str(refused)).code == "not-found"
+        path.write_bytes(b"nonsense")
+        seen = not_seen(Places(asked, answers, size), question, str(refused))
+        assert (seen.code, "mount it there" in str(seen)) == ("unavailable", True)
+    assert not list(written.parent.iterdir())
+
+
+class Elsewhere:
+    """A prefix of answers that is lost while something is computed."""
+
+    url, marks = "out", ["of the run", ""]
+
+    def mark(self) -> str:
+        return self.marks.pop(0)
+
+    def put(self, name: str, data: bytes) -> None:
+        raise AssertionError(name)
+
+
+def test_an_answer_is_not_written_where_the_shared_disk_went_meanwhile(
+    offered: Offered, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked, answers = open_prefix(str(tmp_path)), Elsewhere()
+    ask(asked, offered.keys, MANY[:1], "x", 1)
+    monkeypatch.setattr(shared, "open_prefix", {"in": asked, "out": answers}.__getitem__)
+    failure = answered(monkeypatch, offered, SharedPlaces("in", "out", 10**9, "of the run")).failure()
+    assert failure is not None
+    assert (failure.code, answers.marks) == ("unavailable", [])
 
 
 class FakeRay:
@@ -188,7 +299,32 @@ class FakeRay:
         self.replies.clear()
 
 
-def on(ray: FakeRay, offered: Offered, monkeypatch: pytest.MonkeyPatch, threads: int = 2) -> tasks.RayTasks:
+class Kept:
+    """Prefixes with one question, `data`, whose answer is written or not."""
+
+    url = "here"
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data, self.written = data, dict[str, bytes]()
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        return self.data
+
+    def put(self, name: str, data: bytes) -> None:
+        self.written[name] = data
+
+    def mark(self) -> str:
+        return "of the run"
+
+
+def on(
+    ray: FakeRay,
+    offered: Offered,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: Any = None,
+    threads: int = 2,
+    shared: bool = False,
+) -> tasks.RayTasks:
     class Keys:
         def program(self, keys: str) -> str:
             return offered.program.program_id
@@ -198,34 +334,52 @@ def on(ray: FakeRay, offered: Offered, monkeypatch: pytest.MonkeyPatch, threads:
 
     monkeypatch.setattr(tasks, "imported", lambda: ray)
     paths = {offered.program.program_id: offered.models / "small" / "packed-3.program"}
-    return tasks.RayTasks(None, paths, Keys(), 1.0, 0, threads, NodeLimits())  # type: ignore[arg-type]
+    places = Places(kept, kept, 10**9)
+    return tasks.RayTasks(None, paths, Keys(), places, 1.0, 0, threads, NodeLimits(), shared)  # type: ignore[arg-type]
 
 
 def test_what_a_cluster_loses_may_be_asked_again(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
-    question = offered.keys.encrypt(MANY[:1]).to_bytes()
+    question, kept = Question(offered.id, "x"), Kept(b"a question")
+    reply = Answer((b"an answer",), 3).to_bytes()
     ray = FakeRay(
         FakeRay.exceptions.RayError("a node died"),
         Reply(error=(LOST, "gone")),
         Reply(error=("another-version", "0.1.0 here")),
-        Reply(b"an answer"),
+        Reply(reply),
         Reply(error=("parameters-mismatch", "no")),
         FakeRay.exceptions.TaskCancelledError(),
     )
-    evaluator = on(ray, offered, monkeypatch)
+    evaluator = on(ray, offered, monkeypatch, kept)
     assert evaluator.lanes == 4  # four cores, two for each question, twice
     for said in ("lost the task", "gone", "0.1.0 here"):
         with pytest.raises(PyCrCNNError, match=said) as refused:
-            evaluator.answer(offered.id, question)
+            evaluator.answer(question)
         assert refused.value.code == "unavailable"
-    assert evaluator.answer(offered.id, question) == (b"an answer", 1)
+    assert evaluator.answer(question) == Done(3, len(b"a question"), len(reply))
+    assert kept.written == {question.answer: reply}
     assert ray.stored == 4  # program and keys, and both again after they were lost
     with pytest.raises(KeyMismatchError):
-        evaluator.answer(offered.id, question)
+        evaluator.answer(question)
     with pytest.raises(PyCrCNNError, match="stopped"):
-        evaluator.answer(offered.id, question)
+        evaluator.answer(question)
     evaluator.stop()
     with pytest.raises(PyCrCNNError, match="stopped"):
-        evaluator.answer(offered.id, question)
+        evaluator.answer(question)
+
+
+def test_what_a_node_does_not_see_the_run_looks_for(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
+    question, unseen = Question(offered.id, "x"), Reply(error=(UNSEEN, "node 7 does not see it"))
+    kept = Kept(b"a question")
+    evaluator = on(FakeRay(unseen, unseen, Reply(Done(1, 2, 3).to_bytes())), offered, monkeypatch, kept, shared=True)
+    with pytest.raises(PyCrCNNError, match="node 7 does not see it under here: every node needs it") as refused:
+        evaluator.answer(question)
+    assert refused.value.code == "unavailable"
+    kept.data = None
+    with pytest.raises(PyCrCNNError, match="gone since the run began") as refused:
+        evaluator.answer(question)
+    assert refused.value.code == "not-found"
+    assert evaluator.answer(question) == Done(1, 2, 3)
+    assert kept.written == {}  # it was by a node
 
 
 def test_a_task_that_fits_no_node(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ class Setup:
         self.record, _ = self.store.put(keys.evaluation.to_bytes(), "somebody")
         self.puts: list[bytes] = []
         monkeypatch.setattr(ray, "put", self._put)
-        monkeypatch.setattr(evaluator_module, "_resolved", lambda reference: reference)
+        monkeypatch.setattr(evaluator_module, "resolved", lambda reference: reference)
         self.evaluator = Evaluator(release(), NodeLimits(), 1, 1, 1.0)
         self.engine = RayEngine(settings(models, tmp_path, engine="ray"), self.registry, self.store)
 
@@ -248,7 +248,7 @@ def test_a_cancelled_call_ends_the_evaluation_inside_of_it(
     ]
     program = pycrcnn.compile(layers, (64,), layout="per-value")
     keys = program.keygen()
-    monkeypatch.setattr(evaluator_module, "_resolved", lambda reference: reference)
+    monkeypatch.setattr(evaluator_module, "resolved", lambda reference: reference)
     replica = Evaluator(release(), NodeLimits(), 1, 1, 1.0)
     question = Question(version=release(), program=program.program_id, keys=identity(keys), images=1, patient=True)
     [part] = keys.encrypt(np.ones((1, 64))).parts

@@ -22,8 +22,9 @@ module      what it knows
 =========== ================================================================
 `prefix`    files of a folder, objects of a bucket
 `layout`    the names above, and what is still to be done
-`evaluate`  one question, in this process
+`evaluate`  one question: read, computed in this process, written
 `tasks`     questions as tasks of Ray
+`shared`    prefixes that its nodes read and write themselves
 `running`   many questions: bounded in flight, retried, each failure by itself
 `report`    what came of it
 `customer`  the client's side

@@ -1,22 +1,81 @@
-"""One question: which program it is for, and its answer."""
+"""One question: where it lies, which program it is for, and its answer."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pycrcnn._native import Cancellation
-from pycrcnn.bulk.layout import identity, key_set
+from pycrcnn.bulk.layout import Question, identity, key_set
 from pycrcnn.bulk.prefix import Prefix
 from pycrcnn.cluster.node import Fetch, Node, NodeLimits
 from pycrcnn.errors import CancelledError, FormatError, MissingKeyError, PyCrCNNError
-from pycrcnn.program import EncryptedImages, EvaluationKeys
+from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.server.plane.refusals import Refusal
 
-__all__ = ["Evaluator", "InProcess", "KeySets", "answer_of"]
+__all__ = ["Done", "Evaluator", "InProcess", "KeySets", "Places", "answer_of"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an answered question was: its images, and bytes read and written."""
+
+    images: int
+    bytes_in: int
+    bytes_out: int
+
+    def to_bytes(self) -> bytes:
+        """For the way from a node."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Done:
+        """What :meth:`to_bytes` wrote."""
+        return cls(**json.loads(data))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where questions lie, and where answers go.
+
+    Attributes
+    ----------
+    asked, answers : Prefix
+    limit : int
+        Bytes of a question.
+    """
+
+    asked: Prefix
+    answers: Prefix
+    limit: int
+
+    def answer(self, question: Question, compute: Callable[[bytes], bytes]) -> Done:
+        """Read a question, compute its answer, write it.
+
+        Parameters
+        ----------
+        question : Question
+        compute : callable
+            Bytes of encrypted images to those of an answer.
+
+        Raises
+        ------
+        Refusal
+            ``not-found``: the question is not there. ``unavailable``: a prefix is away.
+        FormatError
+            It has more bytes than the limit.
+        """
+        data = self.asked.get(question.path, self.limit)
+        if data is None:
+            raise Refusal("not-found", "the file has gone since the run began")
+        answer = compute(data)
+        self.answers.put(question.answer, answer)
+        return Done(Answer.from_bytes(answer).images, len(data), len(answer))
 
 
 class Evaluator(Protocol):
@@ -30,8 +89,8 @@ class Evaluator(Protocol):
 
     lanes: int
 
-    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
-        """The answer to encrypted images under a key set, as bytes, and the number of images."""
+    def answer(self, question: Question) -> Done:
+        """Have a question read, and its answer computed and written."""
 
     def stop(self) -> None:
         """Give up what is being computed."""
@@ -109,12 +168,11 @@ class KeySets:
 
 def answer_of(
     node: Node, program: str, program_data: Fetch, keys: str, key_data: Fetch, data: bytes, flooding: float
-) -> tuple[bytes, int]:
-    """The answer to encrypted images by what a node keeps ready, and the number of images."""
+) -> bytes:
+    """The answer to encrypted images by what a node keeps ready."""
     images = EncryptedImages.from_bytes(data)
     own = node.program(program, program_data)
-    answer = node.answer(own, node.evaluation_keys(keys, own, key_data), images, flooding)
-    return answer.to_bytes(), images.images
+    return node.answer(own, node.evaluation_keys(keys, own, key_data), images, flooding).to_bytes()
 
 
 class InProcess:
@@ -125,6 +183,7 @@ class InProcess:
     programs : mapping of str to Path
         The files of the model's programs, by identity.
     key_sets : KeySets
+    places : Places
     flooding : float
         See `pycrcnn.Program.rerandomize`.
     lanes : int
@@ -139,30 +198,29 @@ class InProcess:
         self,
         programs: Mapping[str, Path],
         key_sets: KeySets,
+        places: Places,
         flooding: float,
         lanes: int,
         threads: int,
         limits: NodeLimits,
     ) -> None:
         self.lanes = lanes
-        self._programs, self._key_sets, self._flooding = programs, key_sets, flooding
+        self._programs, self._key_sets, self._places, self._flooding = programs, key_sets, places, flooding
         self._node = Node(limits, threads)
         self._running: set[Cancellation] = set()
         self._stopped = False
 
-    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+    def answer(self, question: Question) -> Done:
         """See :class:`Evaluator`."""
+        keys = question.keys
         program = self._key_sets.program(keys)
-        with self._cancellable():
-            return answer_of(
-                self._node,
-                program,
-                self._programs[program].read_bytes,
-                keys,
-                _later(self._key_sets.data, keys),
-                data,
-                self._flooding,
-            )
+        fetch_program, fetch_keys = self._programs[program].read_bytes, lambda: self._key_sets.data(keys)
+
+        def compute(data: bytes) -> bytes:
+            with self._cancellable():
+                return answer_of(self._node, program, fetch_program, keys, fetch_keys, data, self._flooding)
+
+        return self._places.answer(question, compute)
 
     @contextlib.contextmanager
     def _cancellable(self) -> Iterator[None]:
@@ -184,7 +242,3 @@ class InProcess:
 
     def close(self) -> None:
         """See :class:`Evaluator`: there is nothing to let go of."""
-
-
-def _later(read: Callable[[str], bytes], keys: str) -> Fetch:
-    return lambda: read(keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,13 +17,21 @@ from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["Prefix", "open_prefix"]
 
-_LOCK = ".batch.lock"
+_LOCK, _MARK_BYTES = ".batch.lock", 64
 #: What `write_durably` leaves of a write that was cut off.
 _CUT_OFF = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 class Prefix(Protocol):
-    """Where files lie. Calls come from several threads."""
+    """Where files lie. Calls come from several threads.
+
+    Attributes
+    ----------
+    url : str
+        The address that `open_prefix` takes, the same from every directory.
+    """
+
+    url: str
 
     def listed(self) -> dict[str, float]:
         """All names, and when each was written, in seconds since 1970."""
@@ -42,6 +51,9 @@ class Prefix(Protocol):
     def held(self) -> AbstractContextManager[None]:
         """Where this run alone writes, as far as that can be made sure of."""
 
+    def mark(self) -> str:
+        """What tells the place that a run holds from others that have the same address on other machines."""
+
 
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
@@ -58,7 +70,8 @@ class _Folder:
     """Files of a directory and of those in it. Symbolic links and what begins with a dot are not seen."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory = directory.absolute()
+        self.url = str(self._directory)
 
     def listed(self) -> dict[str, float]:
         found = {}
@@ -93,15 +106,23 @@ class _Folder:
         import fcntl  # not on every system that a client may have
 
         self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / _LOCK).open("w") as lock:
+        with (self._directory / _LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Refusal("conflict", f"another run writes to {self._directory}; wait for it, or stop it") from None
+            lock.truncate(0)
+            lock.write(secrets.token_hex(8))
+            lock.flush()
+            os.fsync(lock.fileno())
             for path in self._directory.rglob(".*"):
                 if _CUT_OFF.fullmatch(path.name):
                     path.unlink(missing_ok=True)
             yield
+
+    def mark(self) -> str:
+        """What the run that holds it has written into its lock."""
+        return (self.get(_LOCK, _MARK_BYTES) or b"").decode(errors="replace")
 
 
 class _Bucket:
@@ -110,7 +131,7 @@ class _Bucket:
     def __init__(self, url: str) -> None:
         from pycrcnn.server.plane.objects import ObjectBlobs  # obstore is optional
 
-        self._objects = ObjectBlobs(url)
+        self._objects, self.url = ObjectBlobs(url), url
 
     def listed(self) -> dict[str, float]:
         return dict(self._objects.listed())
@@ -123,6 +144,9 @@ class _Bucket:
 
     def held(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()  # two runs at once cost work, and answers are whole all the same
+
+    def mark(self) -> str:
+        return ""  # a bucket is the same from everywhere
 
 
 def open_prefix(url: str) -> Prefix:

@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
-from pycrcnn.bulk.evaluate import Evaluator
+from pycrcnn.bulk.evaluate import Done, Evaluator
 from pycrcnn.bulk.layout import REPORT, Question, outstanding, questions_in
 from pycrcnn.bulk.prefix import Prefix
 from pycrcnn.bulk.report import Failure, Report
@@ -25,13 +24,6 @@ _ATTEMPTS, _PAUSE = 3, 0.5
 _AWAY = 3
 
 
-@dataclass(frozen=True)
-class _Done:
-    images: int
-    bytes_in: int
-    bytes_out: int
-
-
 class Run:
     """Answers what is asked under one prefix under another.
 
@@ -39,12 +31,11 @@ class Run:
     ----------
     asked, answers : Prefix
     evaluator : Evaluator
-    limit : int
-        Bytes of a question.
+        Which reads and writes there.
     """
 
-    def __init__(self, asked: Prefix, answers: Prefix, evaluator: Evaluator, limit: int) -> None:
-        self._asked, self._answers, self._evaluator, self._limit = asked, answers, evaluator, limit
+    def __init__(self, asked: Prefix, answers: Prefix, evaluator: Evaluator) -> None:
+        self._asked, self._answers, self._evaluator = asked, answers, evaluator
         self._stop = threading.Event()
         self._in_a_row = 0
 
@@ -80,7 +71,7 @@ class Run:
 
     def _answer_all(self, questions: Iterable[Question], report: Report, tell: Callable[[float], None]) -> None:
         waiting = iter(questions)
-        flying: dict[Future[_Done], Question] = {}
+        flying: dict[Future[Done], Question] = {}
         with ThreadPoolExecutor(self._evaluator.lanes, "bulk") as pool:
             try:
                 while report.stopped is None:
@@ -96,10 +87,10 @@ class Run:
                 self._stop.set()
                 self._evaluator.stop()
 
-    def _answer(self, question: Question) -> _Done:
+    def _answer(self, question: Question) -> Done:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._attempt(question)
+                return self._evaluator.answer(question)
             except PyCrCNNError as error:
                 if error.code != "unavailable" or attempt + 1 == _ATTEMPTS:
                     raise
@@ -108,15 +99,7 @@ class Run:
                 break
         raise CancelledError("the run was stopped")
 
-    def _attempt(self, question: Question) -> _Done:
-        data = self._asked.get(question.path, self._limit)
-        if data is None:
-            raise Refusal("not-found", "the file has gone since the run began")
-        answer, images = self._evaluator.answer(question.keys, data)
-        self._answers.put(question.answer, answer)
-        return _Done(images, len(data), len(answer))
-
-    def _note(self, question: Question, future: Future[_Done], report: Report) -> None:
+    def _note(self, question: Question, future: Future[Done], report: Report) -> None:
         try:
             done = future.result()
         except PyCrCNNError as error:

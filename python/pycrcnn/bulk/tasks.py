@@ -1,10 +1,14 @@
 """Questions as tasks of Ray: any node that has room answers, with programs and keys that its processes keep ready.
 
-A task gets the bytes of a question and references to those of the program and of the key set, which come to a node
-once, however many of its processes fetch them; each process makes them ready for itself. Bytes travel raw, nothing that
-came from a client is unpickled. Ray runs a task again whose process or node was lost; what is lost all the same is
-tried again by whoever asked. This process reads the questions and writes the answers, so that nodes need no access to
-either.
+A task gets references to the bytes of the program and of the key set, which come to a node once, however many of its
+processes fetch them; each process makes them ready for itself. Bytes travel raw, nothing that came from a client is
+unpickled. Ray runs a task again whose process or node was lost; what is lost all the same is tried again by whoever
+asked.
+
+Either this process reads the questions and writes the answers: their bytes travel with tasks and replies, and nodes
+need no access to them. Or the prefixes are shared: a task gets the name of a question, the node reads and writes, and
+this process has nothing to do but to list and to count. A task that was taken for lost may then write the same answer
+as the one in its place: each is whole, and either is right.
 """
 
 from __future__ import annotations
@@ -13,24 +17,25 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from pycrcnn.bulk.evaluate import KeySets, answer_of
+from pycrcnn.bulk.evaluate import Done, KeySets, Places, answer_of
+from pycrcnn.bulk.layout import Question
+from pycrcnn.bulk.shared import UNSEEN, SharedPlaces, not_seen
 from pycrcnn.cluster.messages import LOST, STRANGE, Reply, release
-from pycrcnn.cluster.node import Fetch, Node, NodeLimits
-from pycrcnn.cluster.runtime import imported
+from pycrcnn.cluster.node import Node, NodeLimits
+from pycrcnn.cluster.runtime import imported, resolved
 from pycrcnn.errors import CancelledError, InvalidValueError, PyCrCNNError
-from pycrcnn.program import EncryptedImages
 from pycrcnn.server.plane.recent import Recent
 from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["RayTasks"]
 
 _LOGGER = logging.getLogger("pycrcnn.bulk")
-#: How often Ray runs a task whose process or node was lost; questions in flight at most; seconds for a key set to come.
-_RETRIES, _MOST, _FETCH = 3, 256, 60.0
+#: How often Ray runs a task whose process or node was lost; questions in flight at most.
+_RETRIES, _MOST = 3, 256
 
 
 class RayTasks:
@@ -43,6 +48,7 @@ class RayTasks:
     programs : mapping of str to Path
         The files of the model's programs, by identity.
     key_sets : KeySets
+    places : Places
     flooding : float
         See `pycrcnn.Program.rerandomize`.
     lanes : int
@@ -51,6 +57,8 @@ class RayTasks:
         Cores of each.
     limits : NodeLimits
         What a process of a node keeps ready.
+    shared : bool
+        Whether nodes read questions and write answers themselves.
 
     Raises
     ------
@@ -67,13 +75,15 @@ class RayTasks:
         address: str | None,
         programs: Mapping[str, Path],
         key_sets: KeySets,
+        places: Places,
         flooding: float,
         lanes: int,
         threads: int,
         limits: NodeLimits,
+        shared: bool,
     ) -> None:
         self._ray = ray = imported()
-        self._programs, self._key_sets = programs, key_sets
+        self._programs, self._key_sets, self._places, self._shared = programs, key_sets, places, shared
         self._arguments = (release(), limits, threads, flooding)
         # Without an address Ray would join whatever cluster was started last on this machine.
         address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -91,10 +101,20 @@ class RayTasks:
         self._flying: set[Any] = set()
         self._stopped = threading.Event()
 
-    def answer(self, keys: str, data: bytes) -> tuple[bytes, int]:
+    def answer(self, question: Question) -> Done:
         """See :class:`~pycrcnn.bulk.evaluate.Evaluator`."""
+        if self._shared:
+            return Done.from_bytes(self._asked(question, self._shared_places))
+        return self._places.answer(question, lambda data: self._asked(question, data))
+
+    @cached_property
+    def _shared_places(self) -> SharedPlaces:
+        return SharedPlaces.of(self._places)
+
+    def _asked(self, question: Question, given: bytes | SharedPlaces) -> bytes:
+        """What a task replies."""
+        keys = question.keys
         program = self._key_sets.program(keys)
-        images = EncryptedImages.from_bytes(data).images
         if self._stopped.is_set():
             raise CancelledError("the run was stopped")
         references = [
@@ -102,10 +122,12 @@ class RayTasks:
             self._references.get(keys, lambda: self._put(self._key_sets.data(keys))),
         ]
         # References in a list are handed on as they are, and fetched only where their bytes are needed.
-        reply = self._reply(self._task.remote(self._arguments, program, keys, data, references))
+        reply = self._reply(self._task.remote(self._arguments, program, question, given, references))
         failure = reply.failure()
         if failure is None:
-            return reply.answer, images
+            return reply.answer
+        if failure.code == UNSEEN:
+            raise not_seen(self._places, question, str(failure))
         if failure.code == LOST:
             for identity in (program, keys):
                 self._references.forget(identity)
@@ -148,27 +170,26 @@ def _node(limits: NodeLimits, threads: int) -> Node:
 
 
 def _answer(
-    arguments: tuple[str, NodeLimits, int, float], program: str, keys: str, data: bytes, references: Sequence[Any]
+    arguments: tuple[str, NodeLimits, int, float],
+    program: str,
+    question: Question,
+    given: bytes | SharedPlaces,
+    references: Sequence[Any],
 ) -> bytes:
-    """A task: the reply to one question."""
+    """A task: the reply to one question, whose bytes are given or lie where this node reads them.
+
+    It holds the answer, or says of one that has been written what was done.
+    """
     asked_by, limits, threads, flooding = arguments
+    fetch_program, fetch_keys = (partial(resolved, reference) for reference in references)
+
+    def compute(data: bytes) -> bytes:
+        return answer_of(_node(limits, threads), program, fetch_program, question.keys, fetch_keys, data, flooding)
+
     try:
         if asked_by != release():
             raise Refusal(STRANGE, f"a node has pycrcnn {release()}, the others {asked_by}: install the same on all")
-        fetch_program, fetch_keys = (_fetch(reference) for reference in references)
-        answer, _ = answer_of(_node(limits, threads), program, fetch_program, keys, fetch_keys, data, flooding)
-        return Reply(answer).to_bytes()
+        done = given.answer(question, compute).to_bytes() if isinstance(given, SharedPlaces) else compute(given)
+        return Reply(done).to_bytes()
     except PyCrCNNError as error:
         return Reply(error=(error.code, str(error))).to_bytes()
-
-
-def _fetch(reference: Any) -> Fetch:
-    def bring() -> bytes:
-        import ray  # which runs this
-
-        try:
-            return bytes(ray.get(reference, timeout=_FETCH))
-        except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
-            raise Refusal(LOST, f"what was put into the object store is gone: {type(error).__name__}") from error
-
-    return bring

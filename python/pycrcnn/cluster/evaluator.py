@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pycrcnn._native import Cancellation
-from pycrcnn.cluster.messages import LOST, STRANGE, Question, Reply, release
+from pycrcnn.cluster.messages import STRANGE, Question, Reply, release
 from pycrcnn.cluster.node import Node, NodeLimits
-from pycrcnn.cluster.runtime import imported
+from pycrcnn.cluster.runtime import resolved
 from pycrcnn.errors import CancelledError, PyCrCNNError
 from pycrcnn.program import EncryptedImages
 from pycrcnn.server.plane.blobs import Blobs
@@ -21,8 +21,6 @@ from pycrcnn.server.plane.refusals import Refusal
 __all__ = ["Evaluator"]
 
 _LOGGER = logging.getLogger("pycrcnn.cluster")
-#: Seconds that a referenced object may take to come.
-_FETCH = 60.0
 
 
 class Evaluator:
@@ -120,7 +118,7 @@ class Evaluator:
             return bring
 
         hit = question["keys"] in self._node.keys
-        program = self._node.program(question["program"], timed(lambda: _resolved(references[0])))
+        program = self._node.program(question["program"], timed(lambda: resolved(references[0])))
         keys = self._node.evaluation_keys(question["keys"], program, timed(lambda: self._keys(question, references)))
         ready = time.perf_counter()
         answer = self._node.answer(program, keys, EncryptedImages((images,), question["images"]), self._flooding)
@@ -135,16 +133,7 @@ class Evaluator:
     def _keys(self, question: Question, references: Sequence[Any]) -> bytes | None:
         if self._blobs is not None:
             return self._blobs.get(f"{question['keys']}.keys")
-        return _resolved(references[1])
-
-
-def _resolved(reference: Any) -> bytes:
-    """The bytes behind a reference."""
-    ray = imported()
-    try:
-        return bytes(ray.get(reference, timeout=_FETCH))
-    except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
-        raise Refusal(LOST, f"what the server put into the object store is gone: {type(error).__name__}") from error
+        return resolved(references[1])
 
 
 def _blobs(key_store: str | None) -> Blobs | None:

@@ -1,4 +1,4 @@
-"""Ray itself: an optional package, imported here and nowhere else at first, and told to be quiet."""
+"""Ray itself: an optional package, imported here and nowhere else at first, and told to be quiet; and its objects."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 import warnings
 from typing import Any
 
+from pycrcnn.cluster.messages import LOST
 from pycrcnn.errors import MissingPackageError
+from pycrcnn.server.plane.refusals import Refusal
 
-__all__ = ["imported"]
+__all__ = ["imported", "resolved"]
+
+#: Seconds that an object may take to come.
+_FETCH = 60.0
 
 #: Nobody is told of its use; a call after the connection is closed fails and does not start a cluster of its own; what
 #: a server asks of the replicas is known after seconds, so that there are soon as many as it needs.
@@ -38,3 +43,19 @@ def imported() -> Any:
             raise
         raise MissingPackageError("evaluation on a cluster needs Ray: pip install 'pycrcnn[ray]'") from error
     return ray
+
+
+def resolved(reference: Any) -> bytes:
+    """The bytes behind a reference of Ray's.
+
+    Raises
+    ------
+    Refusal
+        They are gone, with those who put them there or by want of room (`pycrcnn.cluster.messages.LOST`).
+    """
+    import ray  # which this process is a part of
+
+    try:
+        return bytes(ray.get(reference, timeout=_FETCH))
+    except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
+        raise Refusal(LOST, f"what was put into the cluster's object store is gone: {type(error).__name__}") from error

@@ -15,7 +15,7 @@ from pycrcnn._bars import bar
 from pycrcnn.errors import InvalidValueError, MissingPackageError
 
 if TYPE_CHECKING:
-    from pycrcnn.bulk.evaluate import Evaluator
+    from pycrcnn.bulk.evaluate import Evaluator, Places
     from pycrcnn.server.settings import Settings
 
 __all__ = ["add_arguments", "run"]
@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("process", "ray"), default="process", help="default: process")
     parser.add_argument("--address", help="of a Ray cluster (default: what RAY_ADDRESS says, or one on this machine)")
     parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="Ray: nodes read questions and write answers themselves; folders are on all of them, under the same path",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=0,
@@ -52,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from pydantic import ValidationError
 
+        from pycrcnn.bulk.evaluate import Places
         from pycrcnn.bulk.prefix import open_prefix
         from pycrcnn.bulk.report import Report
         from pycrcnn.bulk.running import Run
@@ -60,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingPackageError("batches need more packages: pip install 'pycrcnn[server]'") from error
     if arguments.workers < 0 or arguments.threads < 1:
         raise InvalidValueError("--workers: 0 or more, --threads: 1 or more is needed")
+    if arguments.shared and arguments.engine != "ray":
+        raise InvalidValueError("--shared: only the nodes of --engine ray can share prefixes")
     given: dict[str, Any] = {
         name: value for name in ("models", "state") if (value := getattr(arguments, name)) is not None
     }
@@ -67,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = Settings(**given)
     except ValidationError as error:
         raise InvalidValueError(f"settings: {error}") from None
-    asked, answers = open_prefix(arguments.input), open_prefix(arguments.output)
+    places = Places(open_prefix(arguments.input), open_prefix(arguments.output), settings.max_body_bytes)
     report = Report(arguments.model, arguments.input, arguments.output, arguments.engine)
     with contextlib.ExitStack() as stack:
 
@@ -77,16 +85,16 @@ def run(arguments: argparse.Namespace) -> int:
             shown = stack.enter_context(bar("client", total=count, unit="file"))
             return lambda done: shown.update(int(done) - shown.n)
 
-        evaluator = _evaluator(arguments, settings)
+        evaluator = _evaluator(arguments, settings, places)
         try:
-            Run(asked, answers, evaluator, settings.max_body_bytes)(report, begin)
+            Run(places.asked, places.answers, evaluator)(report, begin)
         finally:
             evaluator.close()
     print(report.table())
     return report.status
 
 
-def _evaluator(arguments: argparse.Namespace, settings: Settings) -> Evaluator:
+def _evaluator(arguments: argparse.Namespace, settings: Settings, places: Places) -> Evaluator:
     from pycrcnn.bulk.evaluate import InProcess, KeySets
     from pycrcnn.bulk.prefix import open_prefix
     from pycrcnn.cluster.node import NodeLimits
@@ -97,10 +105,11 @@ def _evaluator(arguments: argparse.Namespace, settings: Settings) -> Evaluator:
     limits = NodeLimits(settings.programs_bytes, settings.prepared_bytes)
     lanes, threads = arguments.workers, arguments.threads
     if arguments.engine == "process":
-        return InProcess(programs, key_sets, settings.flooding, lanes or cores(), threads, limits)
+        return InProcess(programs, key_sets, places, settings.flooding, lanes or cores(), threads, limits)
     from pycrcnn.bulk.tasks import RayTasks
 
-    return RayTasks(arguments.address, programs, key_sets, settings.flooding, lanes, threads, limits)
+    where = (arguments.address, programs, key_sets, places)
+    return RayTasks(*where, settings.flooding, lanes, threads, limits, arguments.shared)
 
 
 def _programs(model: str, settings: Settings) -> dict[str, Path]:
