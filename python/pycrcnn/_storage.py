@@ -7,14 +7,15 @@ The payload of a key or ciphertext is Microsoft SEAL's format. Nothing is ever u
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pycrcnn.errors import FormatError
 
-__all__ = ["head", "is_packed", "pack", "read_file", "unpack", "write_file"]
+__all__ = ["head", "is_packed", "pack", "read_file", "read_header", "unpack", "write_file"]
 
 _MAGIC = b"PYCRCNN"
 _VERSION = 1
@@ -53,15 +54,29 @@ def unpack(kind: str, data: bytes) -> tuple[dict[str, Any], bytes]:
     FormatError
         Where the bytes are something else, damaged, or of a newer version.
     """
-    if not is_packed(data) or len(data) < _PREFIX:
-        raise FormatError(f"these {len(data)} bytes are not a {kind} of pycrcnn")
-    if data[len(_MAGIC)] != _VERSION:
-        raise FormatError(f"the {kind} has format version {data[len(_MAGIC)]}; this release reads version {_VERSION}")
-    length = int.from_bytes(data[len(_MAGIC) + 1 : _PREFIX], "little")
-    if length > min(_MAX_HEADER, len(data) - _PREFIX):
+    file = io.BytesIO(data)
+    header = read_header(kind, file, len(data))
+    return header, data[file.tell() :]
+
+
+def read_header(kind: str, file: BinaryIO, size: int) -> dict[str, Any]:
+    """The header of an object of a kind, read from a file of `size` bytes; what follows in it is the payload.
+
+    Raises
+    ------
+    FormatError
+        As :func:`unpack`.
+    """
+    start = file.read(_PREFIX)
+    if not is_packed(start) or len(start) < _PREFIX:
+        raise FormatError(f"these {size} bytes are not a {kind} of pycrcnn")
+    if start[len(_MAGIC)] != _VERSION:
+        raise FormatError(f"the {kind} has format version {start[len(_MAGIC)]}; this release reads version {_VERSION}")
+    length = int.from_bytes(start[len(_MAGIC) + 1 :], "little")
+    if length > min(_MAX_HEADER, size - _PREFIX):
         raise FormatError(f"the header of the {kind} is cut off or too long ({length} bytes)")
     try:
-        header = json.loads(data[_PREFIX : _PREFIX + length])
+        header = json.loads(file.read(length))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise FormatError(f"the header of the {kind} is not JSON: {error}") from None
     if isinstance(header, dict) and kind != "secret key" and header.get("kind") == "secret key":
@@ -71,7 +86,7 @@ def unpack(kind: str, data: bytes) -> tuple[dict[str, Any], bytes]:
         )
     if not isinstance(header, dict) or header.pop("kind", None) != kind:
         raise FormatError(f"these bytes hold another object than a {kind}")
-    return header, data[_PREFIX + length :]
+    return header
 
 
 def write_file(path: str | Path, data: bytes, *, secret: bool = False) -> None:

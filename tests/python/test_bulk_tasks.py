@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -309,6 +310,9 @@ class Kept:
 
     def get(self, name: str, limit: int) -> bytes | None:
         return self.data
+
+    def read(self, name: str, limit: int, make: Any) -> Any:
+        return None if self.data is None else make(io.BytesIO(self.data))
 
     def put(self, name: str, data: bytes) -> None:
         self.written[name] = data

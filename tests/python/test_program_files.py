@@ -135,7 +135,7 @@ def test_key_sets_are_checked_and_no_secret_key_is_taken_for_one(layout: str, tm
         keys.secret.to_secret_bytes(),
         data[:-1],
         data[:79],
-        data[:100] + b"x" + data[101:],
+        data[:100] + bytes([data[100] ^ 1]) + data[101:],
         data + b"x",
     ):
         with pytest.raises(FormatError, match="key set"):

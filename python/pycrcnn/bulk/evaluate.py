@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from pycrcnn._native import Cancellation
 from pycrcnn.bulk.layout import Question, identity, key_set
@@ -19,6 +20,8 @@ from pycrcnn.program import Answer, EncryptedImages, EvaluationKeys
 from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["Done", "Evaluator", "InProcess", "KeySets", "Places", "answer_of"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,16 @@ class Places:
     answers: Prefix
     limit: int
 
-    def answer(self, question: Question, compute: Callable[[bytes], bytes]) -> Done:
+    def answer(self, question: Question, read: Callable[[BinaryIO], _T], compute: Callable[[_T], bytes]) -> Done:
         """Read a question, compute its answer, write it.
 
         Parameters
         ----------
         question : Question
+        read : callable
+            Takes the encrypted images from a file.
         compute : callable
-            Bytes of encrypted images to those of an answer.
+            Makes of them the bytes of an answer.
 
         Raises
         ------
@@ -70,12 +75,13 @@ class Places:
         FormatError
             It has more bytes than the limit.
         """
-        data = self.asked.get(question.path, self.limit)
-        if data is None:
+        found = self.asked.read(question.path, self.limit, lambda file: (read(file), file.seek(0, os.SEEK_END)))
+        if found is None:
             raise Refusal("not-found", "the file has gone since the run began")
-        answer = compute(data)
+        images, size = found
+        answer = compute(images)
         self.answers.put(question.answer, answer)
-        return Done(Answer.from_bytes(answer).images, len(data), len(answer))
+        return Done(Answer.from_bytes(answer).images, size, len(answer))
 
 
 class Evaluator(Protocol):
@@ -167,10 +173,9 @@ class KeySets:
 
 
 def answer_of(
-    node: Node, program: str, program_data: Fetch, keys: str, key_data: Fetch, data: bytes, flooding: float
+    node: Node, program: str, program_data: Fetch, keys: str, key_data: Fetch, images: EncryptedImages, flooding: float
 ) -> bytes:
     """The answer to encrypted images by what a node keeps ready."""
-    images = EncryptedImages.from_bytes(data)
     own = node.program(program, program_data)
     return node.answer(own, node.evaluation_keys(keys, own, key_data), images, flooding).to_bytes()
 
@@ -216,11 +221,11 @@ class InProcess:
         program = self._key_sets.program(keys)
         fetch_program, fetch_keys = self._programs[program].read_bytes, lambda: self._key_sets.data(keys)
 
-        def compute(data: bytes) -> bytes:
+        def compute(images: EncryptedImages) -> bytes:
             with self._cancellable():
-                return answer_of(self._node, program, fetch_program, keys, fetch_keys, data, self._flooding)
+                return answer_of(self._node, program, fetch_program, keys, fetch_keys, images, self._flooding)
 
-        return self._places.answer(question, compute)
+        return self._places.answer(question, EncryptedImages.read, compute)
 
     @contextlib.contextmanager
     def _cancellable(self) -> Iterator[None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from pycrcnn.errors import FormatError, InvalidValueError
 from pycrcnn.server.plane.blobs import write_durably
@@ -17,6 +18,7 @@ from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["Prefix", "open_prefix"]
 
+_T = TypeVar("_T")
 _LOCK, _MARK_BYTES = ".batch.lock", 64
 #: What `write_durably` leaves of a write that was cut off.
 _CUT_OFF = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -37,7 +39,10 @@ class Prefix(Protocol):
         """All names, and when each was written, in seconds since 1970."""
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """The bytes, or None.
+        """The bytes, or None; see :meth:`read`."""
+
+    def read(self, name: str, limit: int, make: Callable[[BinaryIO], _T]) -> _T | None:
+        """What is made of a file that is open at its beginning, or None where there is none.
 
         Raises
         ------
@@ -85,12 +90,15 @@ class _Folder:
         return found
 
     def get(self, name: str, limit: int) -> bytes | None:
+        return self.read(name, limit, lambda file: file.read())
+
+    def read(self, name: str, limit: int, make: Callable[[BinaryIO], _T]) -> _T | None:
         path = self._directory / name
         try:
             with _readable(name), path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size > limit:
                     raise FormatError(f"{name} has more than {limit} bytes", "too-large")
-                return file.read()
+                return make(file)
         except FileNotFoundError:
             return None
 
@@ -138,6 +146,10 @@ class _Bucket:
 
     def get(self, name: str, limit: int) -> bytes | None:
         return self._objects.get(name, limit)
+
+    def read(self, name: str, limit: int, make: Callable[[BinaryIO], _T]) -> _T | None:
+        data = self.get(name, limit)
+        return None if data is None else make(io.BytesIO(data))
 
     def put(self, name: str, data: bytes) -> None:
         self._objects.put(name, data)

@@ -16,6 +16,7 @@ from pycrcnn.bulk.evaluate import Done, Places
 from pycrcnn.bulk.layout import Question
 from pycrcnn.bulk.prefix import Prefix, open_prefix
 from pycrcnn.errors import PyCrCNNError
+from pycrcnn.program import EncryptedImages
 from pycrcnn.server.plane.refusals import Refusal
 
 __all__ = ["UNSEEN", "SharedPlaces", "not_seen"]
@@ -49,7 +50,7 @@ class SharedPlaces:
         """Those of a run that holds the prefix of the answers."""
         return cls(places.asked.url, places.answers.url, places.limit, places.answers.mark())
 
-    def answer(self, question: Question, compute: Callable[[bytes], bytes]) -> Done:
+    def answer(self, question: Question, compute: Callable[[EncryptedImages], bytes]) -> Done:
         """On a node: see `Places.answer`.
 
         Raises
@@ -60,13 +61,13 @@ class SharedPlaces:
         places = self._opened()
         self._held(places.answers)
 
-        def computed(data: bytes) -> bytes:
-            answer = compute(data)
+        def computed(images: EncryptedImages) -> bytes:
+            answer = compute(images)
             self._held(places.answers)  # still
             return answer
 
         try:
-            return places.answer(question, computed)
+            return places.answer(question, EncryptedImages.read, computed)
         except Refusal as error:
             if error.code != "not-found":
                 raise

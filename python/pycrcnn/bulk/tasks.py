@@ -28,6 +28,7 @@ from pycrcnn.cluster.messages import LOST, STRANGE, Reply, release
 from pycrcnn.cluster.node import Node, NodeLimits
 from pycrcnn.cluster.runtime import imported, resolved
 from pycrcnn.errors import CancelledError, InvalidValueError, PyCrCNNError
+from pycrcnn.program import EncryptedImages
 from pycrcnn.server.plane.recent import Recent
 from pycrcnn.server.plane.refusals import Refusal
 
@@ -105,7 +106,7 @@ class RayTasks:
         """See :class:`~pycrcnn.bulk.evaluate.Evaluator`."""
         if self._shared:
             return Done.from_bytes(self._asked(question, self._shared_places))
-        return self._places.answer(question, lambda data: self._asked(question, data))
+        return self._places.answer(question, lambda file: file.read(), lambda data: self._asked(question, data))
 
     @cached_property
     def _shared_places(self) -> SharedPlaces:
@@ -183,13 +184,14 @@ def _answer(
     asked_by, limits, threads, flooding = arguments
     fetch_program, fetch_keys = (partial(resolved, reference) for reference in references)
 
-    def compute(data: bytes) -> bytes:
-        return answer_of(_node(limits, threads), program, fetch_program, question.keys, fetch_keys, data, flooding)
+    def compute(images: EncryptedImages) -> bytes:
+        return answer_of(_node(limits, threads), program, fetch_program, question.keys, fetch_keys, images, flooding)
 
     try:
         if asked_by != release():
             raise Refusal(STRANGE, f"a node has pycrcnn {release()}, the others {asked_by}: install the same on all")
-        done = given.answer(question, compute).to_bytes() if isinstance(given, SharedPlaces) else compute(given)
-        return Reply(done).to_bytes()
+        if isinstance(given, SharedPlaces):
+            return Reply(given.answer(question, compute).to_bytes()).to_bytes()
+        return Reply(compute(EncryptedImages.from_bytes(given))).to_bytes()
     except PyCrCNNError as error:
         return Reply(error=(error.code, str(error))).to_bytes()

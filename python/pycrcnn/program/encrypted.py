@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import os
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
 
 from numpy.typing import NDArray
 
 from pycrcnn import _native
-from pycrcnn._storage import head, pack, read_file, unpack, write_file
+from pycrcnn._storage import head, pack, read_file, read_header, unpack, write_file
 from pycrcnn.errors import FormatError, InvalidTypeError, KeyMismatchError, UnsupportedError
 from pycrcnn.frontends.fields import whole_number
 
@@ -47,17 +47,29 @@ class EncryptedImages:
         FormatError
             The bytes hold something else, or are damaged.
         """
-        header, payload = unpack(cls._KIND, data)
+        return cls.read(io.BytesIO(data))
+
+    @classmethod
+    def read(cls: type[_Encrypted], file: BinaryIO) -> _Encrypted:
+        """What :meth:`to_bytes` wrote, from a file that is open at its beginning: each part straight into its place.
+
+        Raises
+        ------
+        FormatError
+            As :meth:`from_bytes`.
+        """
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        header = read_header(cls._KIND, file, size)
         images, lengths = header.get("images"), header.get("lengths")
         whole = isinstance(images, int) and images > 0 and isinstance(lengths, list)
         if (
             not whole
             or not all(isinstance(n, int) and n >= 0 for n in lengths or ())
-            or sum(lengths or ()) != len(payload)
+            or sum(lengths or ()) != size - file.tell()
         ):
             raise FormatError(f"the {cls._KIND} are damaged or cut off; send them again")
-        ends = itertools.accumulate(lengths or (), initial=0)
-        return cls(tuple(payload[a:b] for a, b in itertools.pairwise(ends)), int(images or 0))
+        return cls(tuple(file.read(length) for length in lengths or ()), int(images or 0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write them to a file."""
