@@ -375,6 +375,7 @@ def test_what_a_node_does_not_see_the_run_looks_for(offered: Offered, monkeypatc
     question, unseen = Question(offered.id, "x"), Reply(error=(UNSEEN, "node 7 does not see it"))
     kept = Kept(b"a question")
     evaluator = on(FakeRay(unseen, unseen, Reply(Done(1, 2, 3).to_bytes())), offered, monkeypatch, kept, shared=True)
+    assert evaluator.lanes == 2
     with pytest.raises(PyCrCNNError, match="node 7 does not see it under here: every node needs it") as refused:
         evaluator.answer(question)
     assert refused.value.code == "unavailable"

@@ -19,7 +19,7 @@ _BENCHES = {
     "latency": "one image, all of it in one ciphertext, CKKS or BFV",
     "batched": "as many images as a ciphertext has slots, CKKS",
     "service": "the service and its clients on loopback: overhead, throughput, PyCrCNN's messages",
-    "cluster": "the service on a Ray cluster of one-core nodes: scaling, latency, a node lost, many keys",
+    "cluster": "a Ray cluster of one-core nodes: scaling of requests and of files, latency, a node lost, many keys",
     "agreement": "classes of encrypted images against those of the clear network, layout by layout",
     "kernels": "transforms, affine maps, squares, key switching against Microsoft SEAL's in one run",
 }

@@ -1,4 +1,4 @@
-"""The service on clusters of one-core nodes: throughput, latency, a node that is lost, more keys than a node keeps.
+"""Clusters of one-core nodes: requests and files a second, latency, a node that is lost, more keys than a node keeps.
 
 All processes share this machine: nodes, head, the HTTP process and the clients, which only send bytes that were
 encrypted before. Every answer is decrypted and compared with that of the clear network.
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from pycrcnn.bench import bulk
 from pycrcnn.bench.measuring import circumstances, summary, timed
 from pycrcnn.bench.served import Served, packed, serving
 from pycrcnn.cluster.local import LocalCluster
@@ -132,10 +133,11 @@ def _rate(service: Served, user: _User, seconds: float = _SECONDS) -> float:
 
 
 def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Two nodes against one; one request on a cluster and in the service's own process; the two trials."""
+    """Two nodes against one, with requests and with files; one request there and in a service's process; two trials."""
     program, image = packed(arguments.network)
     results = [_latency(arguments, program, image)]
     results.append(_scaling(arguments, program, image))
+    results.append(bulk.measure(arguments))
     results.append(_lost_node(arguments, program, image))
     results.append(_many_keys(arguments, program, image))
     return results

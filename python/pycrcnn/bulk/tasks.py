@@ -53,7 +53,7 @@ class RayTasks:
     flooding : float
         See `pycrcnn.Program.rerandomize`.
     lanes : int
-        Questions in flight; 0 for twice as many as the cluster computes at a time.
+        Questions in flight; 0 for as many as the cluster computes at a time, or twice as many where their bytes travel.
     threads : int
         Cores of each.
     limits : NodeLimits
@@ -96,7 +96,10 @@ class RayTasks:
         if max(cores, default=0) < threads:
             self.close()
             raise InvalidValueError(f"--threads {threads}: the largest node of the cluster has {max(cores, default=0)}")
-        self.lanes = lanes or min(_MOST, 2 * sum(count // threads for count in cores))
+        # Bytes are on their way while others are computed. A name is there at once, and a task without a place to run
+        # costs Ray work: it is offered to one node after the other, over and over.
+        ahead = 1 if shared else 2
+        self.lanes = lanes or min(_MOST, ahead * sum(count // threads for count in cores))
         self._task = ray.remote(_answer).options(num_cpus=threads, max_retries=_RETRIES)
         self._references: Recent[Any] = Recent(limits.keys_bytes)
         self._flying: set[Any] = set()

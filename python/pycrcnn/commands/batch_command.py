@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         default=0,
-        help="files side by side (default: one a core; Ray: two a core of the cluster)",
+        help="files side by side (default: one a core; Ray: two a core of the cluster; --shared: one)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of an evaluation (default: 1)")
     parser.epilog = "Exit status: 0 all have answers; 3 some failed, see report.json; 1 the run ended early."
