@@ -199,11 +199,16 @@ fn lowest_level(context: &Context, answer: &Ciphertext) -> usize {
     (1..answer.primes()).find(|&primes| 16.0 * t * noise <= modulus(context, primes)).unwrap_or(answer.primes())
 }
 
-/// Whether the rounding of a division by the last prime is small beside the flooding.
+/// Whether the rounding of a division by the last prime is small beside the flooding, also in the slots where it is largest.
+///
+/// In a slot it is a sum of products of rounded-off parts with powers of the secret's value there, whose square is 2N/3 on
+/// average and about ln(N/2) times as much in one of the slots. That weighs little where there is the first power only. A
+/// ciphertext of five polynomials, a product of products that is not relinearised, has the fourth.
 fn can_be_rescaled(context: &Context, answer: &Ciphertext, deviation: f64) -> bool {
+    let slots = context.degree() as f64 / 2.0;
     let scale = answer.scale() / context.modulus(answer.primes() - 1).value() as f64;
-    let slot = (context.degree() as f64 / 2.0).sqrt() * rounding(context, answer.size()) / scale;
-    slot <= deviation / 4.0
+    let largest = slots.ln().sqrt().powi(answer.size() as i32 - 2);
+    slots.sqrt() * rounding(context, answer.size()) * largest / scale <= deviation / 4.0
 }
 
 #[cfg(test)]

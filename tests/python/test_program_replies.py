@@ -16,7 +16,10 @@ from pycrcnn.program import ClientProgram, FractionalParameters, Program
 from small_programs import (
     COMPILE,
     IMAGES,
+    SHAPE,
+    batched,
     per_value,
+    small_network,
 )
 
 
@@ -99,3 +102,22 @@ def test_answers_are_rounded_unless_the_raw_ones_are_asked_for(layout: str, tmp_
     keys = exact.keygen()
     answer = exact.run(keys.encrypt(IMAGES[:1]))
     assert np.array_equal(keys.decrypt(answer), keys.decrypt_raw(answer))
+
+
+def test_what_hides_a_whole_batch_is_as_small_as_it_is_said_to_be() -> None:
+    """Also where the modulus is dropped under ciphertexts of five polynomials, whose rounding is uneven over slots."""
+    rng = np.random.default_rng(3)
+    more = [{"type": "square"}, {"type": "linear", "weight": rng.normal(size=(2, 3)), "bias": rng.normal(size=2)}]
+    program = batched([*small_network(), *more])
+    keys = program.keygen()
+    images = rng.uniform(0, 1, (program.capacity, *SHAPE))
+    answer = program.run(keys.encrypt(images), keys.evaluation)
+    shown = keys.decrypt_raw(answer)
+    sizes = set()
+    for flooding in 2.0 ** np.arange(4, -13, -1):
+        hidden = program.rerandomize(answer, keys.evaluation, flooding)
+        added = keys.decrypt_raw(hidden) - shown
+        assert np.abs(added).max() <= 6 * flooding * program.error
+        assert np.std(added) == pytest.approx(flooding * program.error, rel=0.1)
+        sizes.add(hidden.nbytes)
+    assert len(sizes) == 2  # little flooding leaves no room for the rounding
