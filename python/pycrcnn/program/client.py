@@ -244,7 +244,7 @@ class Keys:
 
         What CKKS decrypts carries the noise of encryption, from which whoever also has the ciphertexts can learn the
         secret key (Li and Micciancio, Eurocrypt 2021). Answers are therefore rounded to multiples of the largest power
-        of two that is at most `ClientProgram.error`: three to eight deviations of the noise. BFV decrypts exactly,
+        of two that is at most `ClientProgram.error`: about four deviations of the noise or more. BFV decrypts exactly,
         and its answers are left as they are.
 
         Returns
