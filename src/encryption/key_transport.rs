@@ -26,11 +26,12 @@ use super::sampling::{Seed, fresh_seed};
 use crate::error::{Error, Result};
 use crate::ring::{Modulus, Residues};
 use crate::runtime::Cancellation;
-use crate::scheme::{Context, KeySwitchKey, PublicKey};
+use crate::scheme::{Context, PublicKey};
 
 const KEYS: [u8; 8] = *b"pyckeys\x02";
 const OBJECT: &str = "key set";
 const FIXED: usize = 80;
+const NOT_REDUCED: &str = "a residue is not below its prime";
 
 fn malformed(offset: usize, reason: impl Into<String>) -> Error {
     Error::Malformed { object: OBJECT, offset, reason: reason.into() }
@@ -212,11 +213,47 @@ struct ReceivedKey<'a> {
     bytes: &'a [u8],
 }
 
+/// An evaluation key as it came, of which one digit at a time is written out: a whole one would be of a length of its own for
+/// each level, and memory that is kept for the next of its length.
+#[derive(Debug)]
+pub struct KeyDigits<'a> {
+    context: &'a Context,
+    set: &'a SeededKeySet,
+    index: usize,
+    key: &'a ReceivedKey<'a>,
+}
+
+impl KeyDigits<'_> {
+    /// What the key is for.
+    pub fn purpose(&self) -> Purpose {
+        self.key.purpose
+    }
+
+    /// The most data primes that a ciphertext may have; so many digits there are.
+    pub fn primes(&self) -> usize {
+        self.key.primes
+    }
+
+    /// Writes both polynomials of a digit, `[2][primes + 1][N]`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a residue that is not below its prime.
+    pub fn write(&self, digit: usize, out: &mut [u64]) -> Result<()> {
+        let (first, second) = out.split_at_mut(out.len() / 2);
+        let len = self.key.bytes.len() / self.key.primes;
+        let bytes = &self.key.bytes[digit * len..(digit + 1) * len];
+        unpack_rows(row_moduli(self.context, self.key.primes), bytes, self.context.degree(), first)
+            .ok_or_else(|| malformed(self.key.offset, NOT_REDUCED))?;
+        self.set.expand_digit(self.context, self.index, digit, second);
+        Ok(())
+    }
+}
+
 impl ReceivedKey<'_> {
     fn unpack(&self, context: &Context) -> Result<SeededKey> {
         let moduli = (0..self.primes).flat_map(|_| row_moduli(context, self.primes));
         let data = unpack(context, self.primes * (self.primes + 1), moduli, self.bytes)
-            .ok_or_else(|| malformed(self.offset, "a residue is not below its prime"))?;
+            .ok_or_else(|| malformed(self.offset, NOT_REDUCED))?;
         Ok(SeededKey { purpose: self.purpose, primes: self.primes, data })
     }
 }
@@ -280,28 +317,26 @@ impl<'a> ReceivedKeySet<'a> {
         self.set.public_key(self.context)
     }
 
-    /// Every evaluation key with its second polynomials written out, and what `keep` makes of it; in parallel on the rayon
-    /// pool of the caller.
+    /// What `keep` makes of every evaluation key; in parallel on the rayon pool of the caller.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a residue that is not below its prime, [`Error::Interrupted`], those of `keep`.
-    pub fn expand_each<T: Send>(
+    /// [`Error::Interrupted`], those of `keep`.
+    pub fn each<T: Send>(
         &self,
         cancellation: &Cancellation,
-        keep: impl Fn(Purpose, KeySwitchKey) -> Result<T> + Sync,
+        keep: impl Fn(&KeyDigits<'_>) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
-        let expanded = self.keys.par_iter().enumerate().map(|(i, key)| {
+        let kept = self.keys.par_iter().enumerate().map(|(index, key)| {
             cancellation.check()?;
-            let key = key.unpack(self.context)?;
-            keep(key.purpose, self.set.expand_key(self.context, i, &key))
+            keep(&KeyDigits { context: self.context, set: &self.set, index, key })
         });
-        expanded.collect()
+        kept.collect()
     }
 
     /// Checks the residues of evaluation keys that nobody will use.
     ///
     /// # Errors
-    /// As [`expand_each`](Self::expand_each).
+    /// [`Error::Malformed`] for a residue that is not below its prime, [`Error::Interrupted`].
     pub fn check(&self, cancellation: &Cancellation) -> Result<()> {
         self.keys.par_iter().try_for_each(|key| {
             cancellation.check()?;
@@ -350,15 +385,19 @@ fn pack(data: &[u64], degree: usize, moduli: impl Iterator<Item = Modulus>) -> V
 }
 
 /// What [`pack`] wrote: `None` where bytes are missing or a residue is not reduced.
-fn unpack(context: &Context, rows: usize, moduli: impl Iterator<Item = Modulus>, mut bytes: &[u8]) -> Option<Residues> {
-    let degree = context.degree();
-    let mut data = Residues::stale(rows * degree);
-    for (row, q) in data.chunks_exact_mut(degree).zip(moduli) {
+fn unpack(context: &Context, rows: usize, moduli: impl Iterator<Item = Modulus>, bytes: &[u8]) -> Option<Residues> {
+    let mut data = Residues::stale(rows * context.degree());
+    unpack_rows(moduli, bytes, context.degree(), &mut data)?;
+    Some(data)
+}
+
+fn unpack_rows(moduli: impl Iterator<Item = Modulus>, mut bytes: &[u8], degree: usize, out: &mut [u64]) -> Option<()> {
+    for (row, q) in out.chunks_exact_mut(degree).zip(moduli) {
         let (own, behind) = bytes.split_at_checked(bits::packed_len(q, degree))?;
         bits::unpack(q, own, row).then_some(())?;
         bytes = behind;
     }
-    Some(data)
+    Some(())
 }
 
 #[cfg(test)]

@@ -242,20 +242,26 @@ impl SeededKeySet {
         Ok(keys)
     }
 
-    pub(super) fn expand_key(&self, context: &Context, index: usize, key: &SeededKey) -> KeySwitchKey {
-        let degree = context.degree();
-        let half = (key.primes + 1) * degree;
+    fn expand_key(&self, context: &Context, index: usize, key: &SeededKey) -> KeySwitchKey {
+        let half = (key.primes + 1) * context.degree();
         let mut data = Residues::stale(key.primes * 2 * half);
         for (digit, (both, first)) in data.chunks_exact_mut(2 * half).zip(key.data.chunks_exact(half)).enumerate() {
             let (b, a) = both.split_at_mut(half);
             b.copy_from_slice(first);
-            let mut uniform = Sampler::from_seed(&self.seed, index as u64 * STREAMS + digit as u64);
-            for (i, row) in a.chunks_exact_mut(degree).enumerate() {
-                let prime = if i < key.primes { i } else { context.key_primes() - 1 };
-                uniform.uniform(context.modulus(prime), row);
-            }
+            self.expand_digit(context, index, digit, a);
         }
         KeySwitchKey { primes: key.primes, data }
+    }
+
+    /// Writes the second polynomial of a digit of key number `index`, `[primes + 1][N]`.
+    pub(super) fn expand_digit(&self, context: &Context, index: usize, digit: usize, out: &mut [u64]) {
+        let degree = context.degree();
+        let primes = out.len() / degree - 1;
+        let mut uniform = Sampler::from_seed(&self.seed, index as u64 * STREAMS + digit as u64);
+        for (i, row) in out.chunks_exact_mut(degree).enumerate() {
+            let prime = if i < primes { i } else { context.key_primes() - 1 };
+            uniform.uniform(context.modulus(prime), row);
+        }
     }
 
     /// How many evaluation keys there are.

@@ -5,6 +5,7 @@
 
 use super::modulus::Modulus;
 use super::residues::Residues;
+use crate::error::Result;
 
 /// A word that a row may be made of: wide enough for every modulus, or for those below 2^32.
 pub trait Word: Copy + Into<u64> + Send + Sync + sealed::Word {}
@@ -70,13 +71,16 @@ impl Rows {
         Layout::new(degree, moduli).block * blocks * size_of::<u64>()
     }
 
-    /// Rows that `fill` writes: row number k is that of prime k modulo their number.
+    /// Rows that `fill` writes, in their order: row number k is that of prime k modulo their number.
+    ///
+    /// # Errors
+    /// Those of `fill`.
     pub fn new(
         degree: usize,
         moduli: impl Iterator<Item = Modulus>,
         blocks: usize,
-        mut fill: impl FnMut(usize, &mut [u64]),
-    ) -> Self {
+        mut fill: impl FnMut(usize, &mut [u64]) -> Result<()>,
+    ) -> Result<Self> {
         let layout = Layout::new(degree, moduli.map(Modulus::value));
         let mut words = Residues::stale(layout.block * blocks);
         let mut wide = Residues::stale(degree);
@@ -84,7 +88,7 @@ impl Rows {
             for (i, &(start, narrow)) in layout.rows.iter().enumerate() {
                 let (row, start) = (block * layout.rows.len() + i, block * layout.block + start);
                 if narrow {
-                    fill(row, &mut wide);
+                    fill(row, &mut wide)?;
                     // The halves of each word in the order in which they lie in memory.
                     for (word, pair) in words[start..start + degree / 2].iter_mut().zip(wide.as_chunks().0) {
                         let [first, second] = pair.map(|residue: u64| (residue as u32).to_ne_bytes());
@@ -93,11 +97,11 @@ impl Rows {
                         *word = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
                     }
                 } else {
-                    fill(row, &mut words[start..start + degree]);
+                    fill(row, &mut words[start..start + degree])?;
                 }
             }
         }
-        Self { words, layout }
+        Ok(Self { words, layout })
     }
 
     /// Whether the residues modulo prime number `i` are half words.
@@ -135,7 +139,9 @@ mod tests {
         let values = moduli.iter().map(|&q| Modulus::new(q).unwrap());
         let rows = Rows::new(degree, values, 3, |row, out| {
             out.iter_mut().enumerate().for_each(|(k, out)| *out = residue(row, k));
-        });
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(rows.bytes(), 3 * 8 * (8 + 4 + 4 + 8));
         assert_eq!(rows.bytes(), Rows::bytes_of(degree, moduli.into_iter(), 3));
         for row in 0..12 {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::encryption::{Purpose, ReceivedKeySet};
 use crate::error::{Error, Result};
-use crate::ring::{Automorphism, Modulus, Rows, Word};
+use crate::ring::{Automorphism, Modulus, Residues, Rows, Word};
 use crate::runtime::Cancellation;
 use crate::scheme::{Context, EvaluationKeys, KeySwitchKey};
 
@@ -38,13 +38,24 @@ pub(super) struct ReadyKey {
 }
 
 impl ReadyKey {
-    /// A key with each of its rows as `change` writes it.
-    fn new(context: &Context, key: &KeySwitchKey, mut change: impl FnMut(&mut [u64], &[u64])) -> Self {
-        let degree = context.degree();
-        let rows = Rows::new(degree, extended_moduli(context, key.primes), 2 * key.primes, |row, out| {
-            change(out, &key.data[row * degree..(row + 1) * degree]);
-        });
-        Self { primes: key.primes, rows }
+    /// A key for so many primes whose digits, `[2][primes + 1][N]`, `digit` writes; its rows are kept as `keep` writes them.
+    fn new(
+        context: &Context,
+        primes: usize,
+        digit: impl Fn(usize, &mut [u64]) -> Result<()>,
+        keep: impl Fn(&mut [u64], &[u64]),
+    ) -> Result<Self> {
+        let (degree, count) = (context.degree(), 2 * (primes + 1));
+        let mut both = Residues::stale(count * degree);
+        let rows = Rows::new(degree, extended_moduli(context, primes), 2 * primes, |row, out| {
+            let within = row % count;
+            if within == 0 {
+                digit(row / count, &mut both)?;
+            }
+            keep(out, &both[within * degree..(within + 1) * degree]);
+            Ok(())
+        })?;
+        Ok(Self { primes, rows })
     }
 
     /// Whether the rows of a prime of a ciphertext with `primes` primes are half words; the key-switching prime comes after
@@ -77,35 +88,35 @@ impl PackedKeys {
     /// # Errors
     /// [`Error::ParametersMismatch`] for keys of other parameters.
     pub fn new(context: &Arc<Context>, keys: EvaluationKeys) -> Result<Self> {
-        let degree = context.degree();
         let known = keys.parms_id == context.key_parms_id() && context.parameters().key_switching();
         if !known || !keys.relinearization.iter().chain(keys.galois.values()).all(|key| key.is_sound(context)) {
             return Err(Error::ParametersMismatch { operation: "preparing evaluation keys", object: "evaluation key" });
         }
-        let steps = steps_by_element(degree);
-        let rotation =
-            |(element, key): (u32, KeySwitchKey)| RotationKey::new(context, &steps, element, &key).transpose();
-        let rotations = keys.galois.into_par_iter().filter_map(rotation).collect::<Result<_>>()?;
-        let relinearization = keys.relinearization.map(|key| ReadyKey::new(context, &key, <[u64]>::copy_from_slice));
-        Ok(Self { relinearization, rotations })
+        let steps = steps_by_element(context.degree());
+        let relinearization = keys.relinearization.into_iter().map(|key| (Purpose::Relinearization, key));
+        let galois = keys.galois.into_iter().map(|(element, key)| (Purpose::Galois(element), key));
+        let all: Vec<(Purpose, KeySwitchKey)> = relinearization.chain(galois).collect();
+        let ready = all.into_par_iter().map(|(purpose, key)| {
+            let digit = |digit: usize, out: &mut [u64]| {
+                out.copy_from_slice(&key.data[digit * out.len()..(digit + 1) * out.len()]);
+                Ok(())
+            };
+            Ready::new(context, &steps, purpose, key.primes, digit)
+        });
+        Ok(ready.collect::<Result<Vec<_>>>()?.into_iter().collect())
     }
 
     /// The keys of a set as it came, each made ready as it is unpacked.
     ///
     /// # Errors
-    /// Those of [`ReceivedKeySet::expand_each`].
+    /// [`Error::Malformed`] for a residue that is not below its prime, [`Error::Interrupted`].
     pub fn received(set: &ReceivedKeySet, cancellation: &Cancellation) -> Result<Self> {
         let context = set.context();
         let steps = steps_by_element(context.degree());
-        let keys = set.expand_each(cancellation, |purpose, key| {
-            Ok(match purpose {
-                Purpose::Relinearization => (Some(ReadyKey::new(context, &key, <[u64]>::copy_from_slice)), None),
-                Purpose::Galois(element) => (None, RotationKey::new(context, &steps, element, &key)?),
-            })
+        let ready = set.each(cancellation, |key| {
+            Ready::new(context, &steps, key.purpose(), key.primes(), |digit, out| key.write(digit, out))
         })?;
-        let (relinearization, rotations): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
-        let relinearization = relinearization.into_iter().flatten().next();
-        Ok(Self { relinearization, rotations: rotations.into_iter().flatten().collect() })
+        Ok(ready.into_iter().collect())
     }
 
     /// The rotations that there are keys for.
@@ -140,19 +151,50 @@ fn missing(operation: &'static str, key: String, primes: usize) -> Error {
     }
 }
 
-impl RotationKey {
-    /// With the step of its rotation; nothing for an element that is not of a rotation.
+/// A key made ready.
+enum Ready {
+    Relinearization(ReadyKey),
+    /// with the step of its rotation
+    Rotation(usize, RotationKey),
+    /// of another automorphism
+    Needless,
+}
+
+impl Ready {
+    /// A key whose digits `digit` writes; rotations by the steps of their Galois elements.
     fn new(
         context: &Context,
         steps: &BTreeMap<u32, usize>,
-        element: u32,
-        key: &KeySwitchKey,
-    ) -> Result<Option<(usize, Self)>> {
-        let Some(&step) = steps.get(&element) else { return Ok(None) };
+        purpose: Purpose,
+        primes: usize,
+        digit: impl Fn(usize, &mut [u64]) -> Result<()>,
+    ) -> Result<Self> {
+        let element = match purpose {
+            Purpose::Relinearization => {
+                let key = ReadyKey::new(context, primes, digit, |out, row| out.copy_from_slice(row))?;
+                return Ok(Self::Relinearization(key));
+            }
+            Purpose::Galois(element) => element,
+        };
+        let Some(&step) = steps.get(&element) else { return Ok(Self::Needless) };
         let degree = context.degree();
         let back = Automorphism::new(degree, inverse(degree, element.into()))?;
-        let key = ReadyKey::new(context, key, |out, row| back.apply_ntt(out, row));
-        Ok(Some((step, Self { automorphism: Automorphism::new(degree, element.into())?, key })))
+        let key = ReadyKey::new(context, primes, digit, |out, row| back.apply_ntt(out, row))?;
+        Ok(Self::Rotation(step, RotationKey { automorphism: Automorphism::new(degree, element.into())?, key }))
+    }
+}
+
+impl FromIterator<Ready> for PackedKeys {
+    fn from_iter<I: IntoIterator<Item = Ready>>(ready: I) -> Self {
+        let mut keys = Self { relinearization: None, rotations: BTreeMap::new() };
+        for ready in ready {
+            match ready {
+                Ready::Relinearization(key) => keys.relinearization = Some(key),
+                Ready::Rotation(step, key) => drop(keys.rotations.insert(step, key)),
+                Ready::Needless => {}
+            }
+        }
+        keys
     }
 }
 

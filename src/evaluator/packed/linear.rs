@@ -131,8 +131,11 @@ impl Diagonals {
         let diagonal = |(baby, values): &(usize, Vec<T>)| {
             let at = babies.binary_search(baby).unwrap_or_default();
             let wide = encode(values)?;
-            let copy = |row: usize, out: &mut [u64]| out.copy_from_slice(&wide[row * degree..(row + 1) * degree]);
-            Ok((at, Rows::new(degree, extended_moduli(context, primes), 1, copy)))
+            let copy = |row: usize, out: &mut [u64]| {
+                out.copy_from_slice(&wide[row * degree..(row + 1) * degree]);
+                Ok(())
+            };
+            Ok((at, Rows::new(degree, extended_moduli(context, primes), 1, copy)?))
         };
         let encoded = |group: &Group<T>| {
             let diagonals = group.diagonals.par_iter().map(diagonal).collect::<Result<_>>()?;
