@@ -16,6 +16,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, RngCore, SeedableRng, TryRngCore};
+use rayon::prelude::*;
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
@@ -131,16 +132,40 @@ impl Sampler {
     /// of q that is at most 2^64 - 1 gives w mod q, any other is skipped. Formats that carry a seed depend
     /// on this.
     pub fn uniform(&mut self, q: Modulus, out: &mut [u64]) {
+        self.uniform_skipping(q, out);
+    }
+
+    /// As [`uniform`](Self::uniform); the number of words that were skipped.
+    fn uniform_skipping(&mut self, q: Modulus, out: &mut [u64]) -> usize {
         let bound = u64::MAX - q.reduce(u64::MAX);
         let mut bytes = [0; CHUNK];
-        let mut filled = 0;
+        let (mut filled, mut read) = (0, 0);
         while filled < out.len() {
             let bytes = &mut bytes[..(8 * (out.len() - filled)).min(CHUNK)];
             self.generator.fill_bytes(bytes);
+            read += bytes.len() / 8;
             for word in words(bytes) {
                 out[filled] = q.reduce(word);
                 filled += usize::from(word < bound);
             }
+        }
+        read - out.len()
+    }
+
+    /// What [`uniform`](Self::uniform) gives for the rows of a polynomial, `[primes][N]`, one after the other from one stream;
+    /// in parallel on the rayon pool of the caller.
+    pub fn uniform_rows(seed: &Seed, stream: u64, moduli: &[Modulus], out: &mut [u64]) {
+        let degree = out.len() / moduli.len().max(1);
+        // A word is skipped once in 2^64 / q: nearly always a row begins where all before it have read a word a residue.
+        let row = |(j, (row, &q)): (usize, (&mut [u64], &Modulus))| {
+            let mut sampler = Self::from_seed(seed, stream);
+            sampler.generator.set_word_pos((2 * j * degree) as u128);
+            sampler.uniform_skipping(q, row)
+        };
+        let rows = out.par_chunks_exact_mut(degree.max(1)).zip(moduli).enumerate();
+        if rows.map(row).sum::<usize>() > 0 {
+            let mut sampler = Self::from_seed(seed, stream);
+            out.chunks_exact_mut(degree).zip(moduli).for_each(|(row, &q)| sampler.uniform(q, row));
         }
     }
 }
@@ -221,6 +246,19 @@ mod tests {
         let mut bins = [0.0; 16];
         residues.iter().for_each(|&r| bins[(r * 16 / q.value()) as usize] += 1.0);
         assert!(chi_squared(&bins, &[625.0; 16]) < 80.0, "{bins:?}");
+    }
+
+    #[test]
+    fn rows_side_by_side_are_those_of_one_stream() {
+        // Narrow primes skip nothing, wide ones dozens of words.
+        for moduli in [[12289, 40961, 65537], [(1 << 60) + 33, 12289, (1 << 60) + 33]] {
+            let moduli = moduli.map(|q| Modulus::new(q).unwrap());
+            let (mut rows, mut expected) = (vec![0; 3 * 1000], vec![1; 3 * 1000]);
+            Sampler::uniform_rows(&[9; 32], 5, &moduli, &mut rows);
+            let mut sampler = Sampler::from_seed(&[9; 32], 5);
+            expected.chunks_exact_mut(1000).zip(moduli).for_each(|(row, q)| sampler.uniform(q, row));
+            assert_eq!(rows, expected);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Fresh symmetric ciphertexts whose second polynomials are given by a seed.
 
+use rayon::prelude::*;
+
 use super::sampling::{Sampler, Seed};
 use crate::error::{Error, Result};
-use crate::ring::Residues;
+use crate::ring::{Modulus, NttTable, Residues};
 use crate::scheme::{Ciphertext, Context, Form, ParmsId};
 
 /// Ciphertexts (c0, a) of one level: the c0's, and a seed that gives every a.
@@ -91,25 +93,23 @@ impl SeededCiphertexts {
             name: "i",
             reason: format!("{i}; there are {} ciphertexts", self.len()),
         })?;
-        let mut ciphertext = Ciphertext::zero(context, 2, self.primes, form, self.scale);
+        let mut ciphertext = Ciphertext::stale(context, 2, self.primes, form, self.scale);
         ciphertext.poly_mut(0).copy_from_slice(c0);
         change_form(context, self.form, form, ciphertext.poly_mut(0));
-        let mut sampler = Sampler::from_seed(&self.seed, i as u64);
-        for (j, row) in ciphertext.poly_mut(1).chunks_exact_mut(context.degree()).enumerate() {
-            sampler.uniform(context.modulus(j), row);
-        }
+        let moduli: Vec<Modulus> = (0..self.primes).map(|j| context.modulus(j)).collect();
+        Sampler::uniform_rows(&self.seed, i as u64, &moduli, ciphertext.poly_mut(1));
         change_form(context, Form::Ntt, form, ciphertext.poly_mut(1));
         Ok(ciphertext)
     }
 }
 
-/// Transforms one polynomial over the first primes from one form to another.
+/// Transforms one polynomial over the first primes from one form to another, in parallel on the rayon pool of the caller.
 pub(super) fn change_form(context: &Context, from: Form, to: Form, polynomial: &mut [u64]) {
-    for (row, table) in polynomial.chunks_exact_mut(context.degree()).zip(context.tables()) {
-        match (from, to) {
-            (Form::Coefficient, Form::Ntt) => table.forward(row),
-            (Form::Ntt, Form::Coefficient) => table.inverse(row),
-            _ => {}
-        }
-    }
+    let transform = match (from, to) {
+        (Form::Coefficient, Form::Ntt) => NttTable::forward,
+        (Form::Ntt, Form::Coefficient) => NttTable::inverse,
+        _ => return,
+    };
+    let rows = polynomial.par_chunks_exact_mut(context.degree()).zip(context.tables());
+    rows.for_each(|(row, table)| transform(table, row));
 }

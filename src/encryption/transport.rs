@@ -21,13 +21,15 @@
 //! [`SeededCiphertexts`] says. There is no checksum: a changed residue is a wrong ciphertext, as with SEAL's
 //! format, and the transport is expected to be authenticated.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::bits;
 use super::sampling::Seed;
 use super::seeded::{SeededCiphertexts, change_form};
 use crate::error::{Error, Result};
-use crate::ring::Residues;
+use crate::ring::{Modulus, Residues};
 use crate::scheme::{Ciphertext, Context, Form, Parameters, Scheme};
 
 const MAGIC: [u8; 8] = *b"pycrcnn\x01";
@@ -273,23 +275,26 @@ fn read_header(context: &Context, bytes: &[u8]) -> Result<(Header, Vec<usize>, u
     }
 }
 
-/// The stored polynomials of one ciphertext.
-fn unpack_polynomials(context: &Context, header: &Header, mut bytes: &[u8], mut offset: usize) -> Result<Residues> {
+/// The stored polynomials of one ciphertext, row by row in parallel on the rayon pool of the caller.
+fn unpack_polynomials(context: &Context, header: &Header, bytes: &[u8], offset: usize) -> Result<Residues> {
     let degree = context.degree();
-    let mut data = Residues::stale(header.stored() * header.primes * degree);
-    for (k, row) in data.chunks_exact_mut(degree).enumerate() {
+    let mut at = 0;
+    let place = |k: usize| {
         let q = context.modulus(k % header.primes);
-        let (packed, rest) = bytes.split_at(bits::packed_len(q, degree));
-        if !bits::unpack(q, packed, row) {
-            return Err(Error::Malformed {
-                object: OBJECT,
-                offset,
-                reason: format!("a residue is not below {}", q.value()),
-            });
-        }
-        bytes = rest;
-        offset += packed.len();
-    }
+        let start = at;
+        at += bits::packed_len(q, degree);
+        (q, start..at)
+    };
+    let places: Vec<(Modulus, Range<usize>)> = (0..header.stored() * header.primes).map(place).collect();
+    let mut data = Residues::stale(places.len() * degree);
+    data.par_chunks_exact_mut(degree).zip(places).try_for_each(|(row, (q, place))| {
+        let start = place.start;
+        bits::unpack(q, &bytes[place], row).then_some(()).ok_or_else(|| Error::Malformed {
+            object: OBJECT,
+            offset: offset + start,
+            reason: format!("a residue is not below {}", q.value()),
+        })
+    })?;
     Ok(data)
 }
 

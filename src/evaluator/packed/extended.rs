@@ -72,9 +72,9 @@ impl<'a> Digits<'a> {
     pub fn of_coefficients(evaluator: &Evaluator, mut coefficients: Residues) -> Self {
         let degree = evaluator.context.degree();
         let tables = &evaluator.context.tables()[..coefficients.len() / degree];
-        for (row, table) in coefficients.chunks_exact_mut(degree).zip(tables) {
+        coefficients.par_chunks_exact_mut(degree).zip(tables).for_each(|(row, table)| {
             table.kernels().add_scalar_assign(row, table.modulus().value() / 2);
-        }
+        });
         let moduli = tables.iter().map(|table| table.modulus()).collect();
         Self { own: None, coefficients, moduli, degree }
     }
