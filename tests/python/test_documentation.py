@@ -142,7 +142,8 @@ def python_codes() -> set[str]:
 
 
 def rust_codes() -> set[str]:
-    return set(re.findall(r'Error::\w+[^=\n]*=> "([a-z-]+)",', (ROOT / "src" / "error.rs").read_text()))
+    sources = (path.read_text() for path in (ROOT / "src" / "error").glob("*.rs"))
+    return {code for source in sources for code in re.findall(r'(?:Error|Self)::\w+[^=\n]*=> "([a-z-]+)",', source)}
 
 
 def test_every_code_has_a_remedy_and_no_other() -> None:
