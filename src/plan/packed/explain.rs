@@ -103,7 +103,7 @@ impl Plan {
 /// Bytes that a server takes at the most. While keys are made ready, they are there as they came and whole; a fifth more for
 /// buffers, keys that are just being unpacked, and the plan itself; and what any program takes.
 pub(super) fn memory(keys: KeySizes, weights: usize) -> usize {
-    (keys.bytes + keys.ready + weights) * 6 / 5 + (16 << 20)
+    (keys.bytes + keys.ready + weights) * 6 / 5 + (11 << 20)
 }
 
 /// Says of each matrix how large it is, and after each affine map where values lie.
