@@ -232,23 +232,6 @@ impl Program {
         Ok(answers.into_pyarray(py))
     }
 
-    /// Batched: as `simulate`, in the slots of a batch that are the noisiest.
-    #[pyo3(signature = (images, seed=0, threads=0))]
-    fn simulate_noisiest<'py>(
-        &self,
-        py: Python<'py>,
-        images: PyReadonlyArray1<'_, f64>,
-        #[pyo3(from_py_with = arguments::count)] seed: u64,
-        #[pyo3(from_py_with = arguments::threads)] threads: usize,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let Layout::Batched(program) = self.inner.layout() else {
-            let (operation, reason) = ("the noisiest slots of a batch", "only the batched layout has them".into());
-            return Err(Error::Unsupported { operation, reason }.into());
-        };
-        let images = images.as_slice()?;
-        Ok(work::run(py, threads, |_| program.simulate_noisiest(images, seed))?.into_pyarray(py))
-    }
-
     /// Per-value: as `simulate`, with digits that have outgrown the plaintext modulus decoded as they are.
     #[pyo3(signature = (images, threads=0))]
     fn simulate_unchecked<'py>(

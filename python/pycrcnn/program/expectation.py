@@ -14,11 +14,6 @@ __all__ = ["different", "expected_error", "repeated"]
 #: Calibration images by which errors are predicted, at most, and simulated answers, at least.
 _EXAMPLES = 512
 
-#: In a whole batch noise is multiplied by the 2^n-th power of the secret after n squares, largest in few slots.
-#: From so many squares on these err most, and 512 answers do not show them: their largest error counts, the mean of so
-#: many batches, so many times, because it varies that much from one key to another.
-_MANY_SQUARES, _BATCHES, _KEY_MARGIN = 3, 4, 2.5
-
 
 def different(examples: NDArray[np.float64]) -> int:
     """How many of some images errors are predicted by."""
@@ -49,8 +44,5 @@ def expected_error(
     exact = network.evaluate(images, threads)
     differences = (native.simulate(images, threads=threads) - exact).reshape(-1, math.prod(network.output_shape))
     stated = _native.expected_error(differences, different(examples), native.squares(), native.client().capacity)
-    if native.client().capacity > _EXAMPLES and native.squares() >= _MANY_SQUARES:
-        noisiest = (native.simulate_noisiest(images, seed, threads) - exact for seed in range(_BATCHES))
-        stated = max(stated, _KEY_MARGIN * float(np.mean([np.abs(errors).max() for errors in noisiest])))
     # Where integers represent the network's numbers exactly, what is left is the rounding of the clear network.
     return max(stated, float(np.finfo(float).eps * np.abs(exact).max()))

@@ -32,6 +32,9 @@ pub(super) const FRESH_NOISE: f64 = 3.2;
 /// Deviations that count as the largest of many.
 const DEVIATIONS: f64 = 6.0;
 
+/// The power of the secret up to which those deviations are enough in every slot.
+const EVEN_POWERS: f64 = 2.0;
+
 /// The largest prime, in bits: the widest that every backend's fastest kernels take.
 const PRIME_BITS: u32 = 50;
 
@@ -125,8 +128,10 @@ fn draft(maps: &[AffineMap], ranges: &[f64], degree: usize, precision: u32, whol
     for i in 1..maps.len() {
         polynomials = 2.0 * polynomials - 1.0;
         scale = 2.0 * scale + weight_scales[i].log2();
-        // Division rounds every polynomial; the last is multiplied by s^(size - 1), |s| ~ sqrt(2N/3) a slot.
-        let rounding = DEVIATIONS * (n / 12.0).sqrt() * (2.0 * n / 3.0).sqrt().powf(polynomials - 1.0);
+        // Division rounds every polynomial; the last is multiplied by s^(size - 1), |s| ~ sqrt(2N/3) a slot, and ln(N/2) times the
+        // square of that in one of them. Higher powers than the second would make such slots err more than the rest of an answer.
+        let largest = (n / 2.0).ln().powf((polynomials - 1.0 - EVEN_POWERS).max(0.0) / 2.0);
+        let rounding = DEVIATIONS * (n / 12.0).sqrt() * (2.0 * n / 3.0).sqrt().powf(polynomials - 1.0) * largest;
         let target = f64::from(precision) + (rounding / ranges[i].max(f64::MIN_POSITIVE)).log2().max(fresh);
         let drop = (scale - target).floor();
         let last = i + 1 == maps.len();

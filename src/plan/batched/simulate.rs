@@ -15,23 +15,6 @@ impl BatchedProgram {
     /// # Errors
     /// [`Error::ShapeMismatch`] where there is no whole image.
     pub fn simulate(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
-        self.simulate_in(images, seed, Gaussian::secret_square)
-    }
-
-    /// As [`simulate`](Self::simulate), in those slots of a batch in which the secret is largest: they are few, and what is rounded in
-    /// divisions is multiplied there by powers of it that no few images would meet.
-    ///
-    /// # Errors
-    /// As [`simulate`](Self::simulate).
-    pub fn simulate_noisiest(&self, images: &[f64], seed: u64) -> Result<Vec<f64>> {
-        // The largest n of exponential numbers are as n others, all larger by a constant.
-        let inputs = self.source.maps()[0].inputs();
-        let rare = (self.capacity() as f64 * inputs as f64 / images.len() as f64).ln().max(0.0);
-        self.simulate_in(images, seed, |noise| rare + noise.secret_square())
-    }
-
-    /// [`simulate`](Self::simulate) where `secret` says |s|^2 in the slot of an image, over its mean.
-    fn simulate_in(&self, images: &[f64], seed: u64, secret: impl Fn(&mut Gaussian) -> f64 + Sync) -> Result<Vec<f64>> {
         let context = self.context();
         let degree = context.degree() as f64;
         let slot = (degree / 2.0).sqrt();
@@ -69,7 +52,7 @@ impl BatchedProgram {
         }
         let answers = self.images(images)?.enumerate().collect::<Vec<_>>().into_par_iter().map(|(index, image)| {
             let mut noise = Gaussian::new(seed ^ ((index as u64) << 32));
-            let size = secret(&mut noise).sqrt();
+            let size = noise.secret_square().sqrt();
             let mut values = image.to_vec();
             for (i, (map, (deviation, power))) in maps.iter().enumerate() {
                 noise.add(&mut values, deviation * size.powi(*power));
