@@ -24,5 +24,4 @@ pub mod per_value;
 mod rehearsal;
 pub mod reply;
 
-pub use expectation::expected_error;
 pub use normal_form::NormalForm;

@@ -25,7 +25,7 @@ from pycrcnn.frontends.fields import whole_number
 from pycrcnn.program.client import ClientProgram, Keys
 from pycrcnn.program.compiling import PRECISION, Choice, check_security, examples_for
 from pycrcnn.program.encrypted import Answer, EncryptedImages, EvaluationKeys
-from pycrcnn.program.expectation import different, repeated
+from pycrcnn.program.expectation import error_of, repeated
 from pycrcnn.program.explanation import Explanation
 from pycrcnn.program.program import Mode, Program
 
@@ -388,8 +388,7 @@ def _expected_errors(
         squares += stage.native.squares() + (index > 0)
         noisy = stage.native.simulate(noisy, seed=index, threads=stage.threads)
         exact = stage.network.evaluate(exact, stage.threads)
-        differences = (noisy - exact).reshape(-1, math.prod(stage.network.output_shape))
-        errors.append(_native.expected_error(differences, different(examples), squares, stage.capacity))
+        errors.append(error_of(noisy - exact, examples, squares, stage.native, stage.network))
     return errors
 
 
